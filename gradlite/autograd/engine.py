@@ -1,0 +1,263 @@
+"""Backward: walks the tape from outputs to leaves, latest operation first."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import attrgetter
+from typing import Any, Union
+
+from gradlite.autograd.modes import mode
+from gradlite.autograd.node import Node, Output
+from gradlite.tensor import Tensor, wrap
+
+Target = Union[Node, Tensor]
+
+
+def backward(
+    output: Tensor, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False
+) -> None:
+    """Add the gradient of ``output`` to ``.grad`` of the leaves; see ``Tensor.backward``."""
+    seed = _seed(output, gradient)
+    arrived = _propagate([output], [seed], None, retain_graph or create_graph, create_graph)
+    taken = {id(seed.data)}
+    for target, value in arrived.items():
+        assert isinstance(target, Tensor)
+        _deposit(target, value, taken, create_graph)
+
+
+def grad(
+    outputs: Tensor | Sequence[Tensor],
+    inputs: Tensor | Sequence[Tensor],
+    gradients: Any = None,
+    *,
+    retain_graph: bool | None = None,
+    create_graph: bool = False,
+    allow_unused: bool = False,
+) -> Any:
+    """The gradients of ``outputs`` (their sum, weighted by ``gradients``) with respect to ``inputs``.
+
+    Nothing is stored in ``.grad``. With ``create_graph`` the result is recorded and can be differentiated again.
+
+    Args:
+        outputs: a Tensor or several.
+        inputs: a Tensor or several; leaves or results of operations.
+        gradients: for each output the gradient flowing in; may be left out for outputs of one element.
+        retain_graph: keep what backward needs; by default the value of ``create_graph``.
+        allow_unused: give None for an input that the outputs do not depend on, instead of an error.
+
+    Returns:
+        a Tensor if ``inputs`` is one, else a list.
+
+    Raises:
+        RuntimeError: if an input does not take part, or requires no gradient.
+
+    >>> import gradlite
+    >>> x = gradlite.Tensor(3.0, requires_grad=True)
+    >>> first = gradlite.grad(x ** 3, x, create_graph=True)
+    >>> gradlite.grad(first, x).item()
+    18.0
+    """
+    single = isinstance(inputs, Tensor)
+    wanted: list[Tensor] = [inputs] if isinstance(inputs, Tensor) else list(inputs)
+    results: list[Tensor] = [outputs] if isinstance(outputs, Tensor) else list(outputs)
+    given = list(gradients) if isinstance(gradients, (list, tuple)) else [gradients] * len(results)
+    if len(given) != len(results):
+        raise ValueError(f"grad() needs one gradient for each of {len(results)} outputs. Received: {len(given)}.")
+    for i, x in enumerate(wanted):
+        if not x.requires_grad:
+            raise RuntimeError(f"Input {i} of grad() (shape {x.shape}) does not require a gradient.")
+    seeds = [_seed(output, gradient) for output, gradient in zip(results, given)]
+    targets = {id(x.node or x) for x in wanted}
+    retain = create_graph if retain_graph is None else retain_graph
+    arrived = _propagate(results, seeds, targets, retain, create_graph)
+    found = [arrived.get(x.node or x) for x in wanted]
+    for i, value in enumerate(found):
+        if value is None and not allow_unused:
+            raise RuntimeError(
+                f"The outputs do not depend on input {i} of grad() (shape {wanted[i].shape}). "
+                "Pass allow_unused=True to get None for it."
+            )
+    return found[0] if single else found
+
+
+def _seed(output: Tensor, gradient: Any) -> Tensor:
+    """The gradient that flows into ``output``."""
+    if not output.requires_grad:
+        raise RuntimeError(
+            "This tensor does not require a gradient: no input of its computation has requires_grad=True, "
+            "or it was computed under no_grad()."
+        )
+    if gradient is None:
+        if output.size != 1:
+            raise ValueError(
+                f"backward() without a gradient needs an output of one element. Received: shape {output.shape}; "
+                "reduce it (.sum(), .mean()) or pass the gradient."
+            )
+        return wrap(output.backend.full(output.shape, 1, output.dtype), output.backend)
+    result = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=output.dtype, device=output.backend)
+    if result.shape != output.shape:
+        raise ValueError(f"The gradient must have the output's shape {output.shape}. Received: {result.shape}.")
+    return result
+
+
+def _propagate(
+    outputs: Sequence[Tensor],
+    seeds: Sequence[Tensor],
+    targets: set[int] | None,
+    retain_graph: bool,
+    create_graph: bool,
+) -> dict[Target, Tensor]:
+    """Carry gradients back, and return those of the targets (by id; None: of all leaves that were reached)."""
+    order = _order([output.node for output in outputs if output.node is not None])
+    needed = None if targets is None else _needed(order, targets)
+    pending = _Pending(in_place=not create_graph)
+    arrived: dict[Target, Tensor] = {}
+    for output, seed in zip(outputs, seeds):
+        pending.add(output.node or output, seed)
+    previous, mode.grad = mode.grad, create_graph
+    try:
+        for node in order:
+            gradient = pending.pop(node)
+            if gradient is None:
+                continue
+            if isinstance(gradient, Tensor):
+                gradient = _finish(node, gradient)
+                if targets is not None and id(node) in targets:
+                    arrived[node] = gradient
+            if needed is not None and id(node) not in needed:
+                continue
+            _step(node, gradient, pending, needed)
+            if not retain_graph:
+                node.release()
+        for leaf in pending.leaves():
+            value = pending.pop(leaf)
+            if targets is None or id(leaf) in targets:
+                assert isinstance(value, Tensor)
+                arrived[leaf] = _run_hooks(leaf.hooks, value)
+    finally:
+        mode.grad = previous
+    return arrived
+
+
+def _step(node: Node, gradient: Any, pending: _Pending, needed: set[int] | None) -> None:
+    """Hand the gradient of one operation's output on to its inputs."""
+    if isinstance(node, Output):
+        parent = node.edges[0]
+        assert isinstance(parent, Node)
+        pending.add_slot(parent, node.index, gradient)
+        return
+    if node.inputs is None:
+        node.refuse_freed()
+    if isinstance(gradient, dict):
+        results = node.op.vjp(node, *[gradient.get(i) for i in range(node.op.outputs)])
+    else:
+        results = node.op.vjp(node, gradient)
+    inputs = node.inputs
+    assert inputs is not None
+    for edge, value, x in zip(node.edges, results, inputs):
+        if edge is None or value is None or (needed is not None and id(edge) not in needed):
+            continue
+        # What broadcasting stretched is summed again, here and nowhere else.
+        if value.data.shape != x.shape:
+            value = value.sum_to(x.shape)
+        if value.data.dtype != x.dtype:
+            value = value.astype(x.dtype)
+        pending.add(edge, value)
+
+
+def _order(roots: Iterable[Node]) -> list[Node]:
+    """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
+    seen: dict[int, Node] = {}
+    stack = list(roots)
+    while stack:
+        node = stack.pop()
+        if id(node) in seen:
+            continue
+        seen[id(node)] = node
+        for edge in node.edges:
+            if isinstance(edge, Node) and id(edge) not in seen:
+                stack.append(edge)
+    # An operation is always made after those that it reads, so the order of making is a topological one.
+    return sorted(seen.values(), key=_sequence, reverse=True)
+
+
+_sequence = attrgetter("sequence")
+
+
+def _needed(order: Sequence[Node], targets: set[int]) -> set[int]:
+    """The ids of targets and of all operations that lead to one."""
+    needed = set(targets)
+    for node in reversed(order):
+        if any(edge is not None and id(edge) in needed for edge in node.edges):
+            needed.add(id(node))
+    return needed
+
+
+class _Pending:
+    """Gradients on their way, summed by destination."""
+
+    def __init__(self, in_place: bool) -> None:
+        self._in_place = in_place
+        self._values: dict[int, Any] = {}
+        self._leaves: dict[int, Tensor] = {}
+        self._owned: set[int] = set()
+
+    def add(self, target: Target, value: Tensor) -> None:
+        """Add to the gradient of ``target``: the first is borrowed, the second makes a sum that is ours to add to."""
+        key = id(target)
+        present = self._values.get(key)
+        if present is None:
+            self._values[key] = value
+            if isinstance(target, Tensor):
+                self._leaves[key] = target
+        elif key in self._owned:
+            value.backend.launch("add", present.data, value.data, out=present.data)
+        else:
+            self._values[key] = present + value
+            if self._in_place:
+                self._owned.add(key)
+
+    def add_slot(self, node: Node, index: int, value: Tensor) -> None:
+        """Add to the gradient of one output of an operation with several."""
+        slots = self._values.setdefault(id(node), {})
+        slots[index] = slots[index] + value if index in slots else value
+
+    def pop(self, target: Target) -> Any:
+        """The complete gradient of ``target``, which is forgotten here."""
+        self._owned.discard(id(target))
+        return self._values.pop(id(target), None)
+
+    def leaves(self) -> list[Tensor]:
+        """The leaves that have a gradient."""
+        return list(self._leaves.values())
+
+
+def _finish(node: Node, gradient: Tensor) -> Tensor:
+    """Run the hooks of a result, and store its gradient where it is retained."""
+    gradient = _run_hooks(node.hooks, gradient)
+    tensor = None if node.retained is None else node.retained()
+    if tensor is not None:
+        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+    return gradient
+
+
+def _run_hooks(hooks: Any, gradient: Tensor) -> Tensor:
+    for hook in hooks or ():
+        replacement = hook(gradient)
+        if replacement is not None:
+            gradient = replacement
+    return gradient
+
+
+def _deposit(leaf: Tensor, value: Tensor, taken: set[int], create_graph: bool) -> None:
+    """Add ``value`` to ``leaf.grad``, with memory that no other gradient shares."""
+    if leaf.grad is not None:
+        leaf.grad = leaf.grad + value
+    elif create_graph:
+        leaf.grad = value
+    else:
+        array = value.data
+        if id(array) in taken or not array.flags.owndata:
+            array = value.backend.copy(array)
+        taken.add(id(array))
+        leaf.grad = wrap(array, value.backend)

@@ -1,0 +1,15 @@
+"""The CPU backend: NumPy, with kernels of our own where they win over the reference."""
+
+from importlib import import_module
+
+import numpy as np
+
+from gradlite.backends.base import Backend
+from gradlite.backends.cpu.registry import CPU
+
+FAMILIES = ("convolution", "normalization", "optimizers", "pooling", "random")
+
+for _family in FAMILIES:
+    import_module(f"{__name__}.{_family}")
+
+BACKEND = Backend(np, "cpu", CPU)

@@ -1,0 +1,236 @@
+"""Convolutions on a CPU: the windows of a block of pixels are laid side by side (im2col), one matrix product a block.
+
+The idea is that of Chellapilla, Puri and Simard (2006). A block is as large as a core's cache, so that the product
+finds its windows there and the bias is added while the product is hot. Blocks are dealt to the threads in runs.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends.cpu.depthwise import depthwise, depthwise_input_gradient, depthwise_weight_gradient
+from gradlite.backends.cpu.parallel import run, scratch
+from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.cpu.windows import BLOCK_BYTES, Blocks, Geometry, Unfold, block_taps
+from gradlite.backends.reference.convolution import Padding, Pair, output_size
+
+# A product packs all its weights anew, which only enough pixels pay for.
+FEWEST_PIXELS = 256
+# Below this many channels the products of an input gradient are laid out in planes.
+PLANAR_CHANNELS = 8
+
+
+def _convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry) -> None:
+    """y (pixels, f) = windows of x (n, h, w, c) times w (kh, kw, c, f), plus bias."""
+    kh, kw, c, f = w.shape
+    weights = np.ascontiguousarray(w).reshape(kh * kw * c, f)
+    blocks = Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (len(weights) * x.itemsize)))
+    ow = geometry.ow
+    # Added to a row of pixels at once: one inner loop of ow * f numbers rather than ow loops of f.
+    bias_row = None if bias is None else np.tile(bias, ow)
+
+    def part(t: int, threads: int) -> None:
+        unfold = Unfold(x, geometry, blocks)
+        for block in blocks.part(t, threads):
+            product = y[block.pixels(geometry)]
+            np.matmul(unfold(block), weights, out=product)
+            if bias_row is None:
+                continue
+            if product.flags.c_contiguous:
+                product = product.reshape(-1, ow * f)
+                product += bias_row
+            else:
+                product += bias
+
+    run(part, parts=len(blocks), work=2 * geometry.pixels * weights.size)
+
+
+@cpu_kernel
+def conv2d(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """Cross-correlation of x (n, h, w, c) with w (kh, kw, c // groups, f), plus bias (f,) or None: (n, oh, ow, f)."""
+    if x.dtype == np.float16:
+        wide_bias = None if bias is None else bias.astype(np.float32)
+        options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+        wide = conv2d(x.astype(np.float32), w.astype(np.float32), wide_bias, **options)
+        return _narrow(wide, x.dtype, out)
+    n, height, width, c = x.shape
+    kh, kw, _, f = w.shape
+    oh = output_size(height, kh, strides[0], padding[0], dilation[0])
+    ow = output_size(width, kw, strides[1], padding[1], dilation[1])
+    geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
+    y = np.empty((n, oh, ow, f), x.dtype) if out is None else out
+    if y.size == 0:
+        return y
+    if groups == c > 1:
+        depthwise(x, w, bias, y, geometry)
+        return y
+    pixels = y.reshape(-1, f)
+    for ins, outs in _group_slices(groups, c, f):
+        _convolve(x[..., ins], w[..., outs], None if bias is None else bias[outs], pixels[:, outs], geometry)
+    return y
+
+
+@cpu_kernel
+def conv2d_input_gradient(
+    gradient: np.ndarray,
+    w: np.ndarray,
+    *,
+    input_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """The transpose of conv2d in x: gradient (n, oh, ow, f) goes back to ``input_shape`` (n, h, w, c)."""
+    options: dict[str, Any] = {"input_shape": input_shape, "strides": strides, "padding": padding, "dilation": dilation}
+    if gradient.dtype == np.float16:
+        wide = conv2d_input_gradient(gradient.astype(np.float32), w.astype(np.float32), groups=groups, **options)
+        return _narrow(wide, gradient.dtype, out)
+    n, height, width, c = input_shape
+    _, oh, ow, f = gradient.shape
+    kh, kw = w.shape[:2]
+    (top, _), (left, _) = padding
+    dx = np.empty(input_shape, gradient.dtype) if out is None else out
+    if dx.size == 0 or gradient.size == 0:
+        dx.fill(0)
+        return dx
+    geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, top, left)
+    if groups == c > 1:
+        depthwise_input_gradient(gradient, w, dx, geometry)
+        return dx
+    for ins, outs in _group_slices(groups, c, f):
+        # (kh, kw, f, c): the weights with input and output exchanged.
+        back = w[..., outs].swapaxes(2, 3)
+        if strides == (1, 1) and c // groups >= PLANAR_CHANNELS:
+            # Each input pixel gathers from the outputs that read it: a convolution with the kernel turned round.
+            turned = Geometry(
+                n, height, width, kh, kw, strides, dilation, (kh - 1) * dilation[0] - top, (kw - 1) * dilation[1] - left
+            )
+            _convolve(gradient[..., outs], back[::-1, ::-1], None, dx.reshape(-1, c)[:, ins], turned)
+        else:
+            _scatter(gradient[..., outs], back, dx[..., ins], geometry)
+    return dx
+
+
+@cpu_kernel
+def conv2d_weight_gradient(
+    x: np.ndarray,
+    gradient: np.ndarray,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: np.ndarray | None = None,
+) -> np.ndarray:
+    """The transpose of conv2d in w: x (n, h, w, c) and gradient (n, oh, ow, f) give ``kernel_shape``."""
+    options: dict[str, Any] = {
+        "kernel_shape": kernel_shape,
+        "strides": strides,
+        "padding": padding,
+        "dilation": dilation,
+    }
+    if x.dtype == np.float16:
+        wide = conv2d_weight_gradient(x.astype(np.float32), gradient.astype(np.float32), groups=groups, **options)
+        return _narrow(wide, x.dtype, out)
+    kh, kw, _, f = kernel_shape
+    n, oh, ow, _ = gradient.shape
+    c = x.shape[3]
+    dw = np.empty(kernel_shape, x.dtype) if out is None else out
+    if dw.size == 0 or gradient.size == 0:
+        dw.fill(0)
+        return dw
+    gradient = np.ascontiguousarray(gradient)
+    geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
+    if groups == c > 1:
+        depthwise_weight_gradient(x, gradient, dw, geometry)
+        return dw
+    for ins, outs in _group_slices(groups, c, f):
+        _correlate(x[..., ins], gradient.reshape(-1, f)[:, outs], dw[..., outs], geometry)
+    return dw
+
+
+def _group_slices(groups: int, c: int, f: int) -> Iterator[tuple[slice, slice]]:
+    """The input channels and the output channels of every group."""
+    ins, outs = c // groups, f // groups
+    for group in range(groups):
+        yield slice(group * ins, (group + 1) * ins), slice(group * outs, (group + 1) * outs)
+
+
+def _narrow(value: np.ndarray, dtype: np.dtype, out: np.ndarray | None) -> np.ndarray:
+    """Half precision is computed in single precision and rounded once."""
+    if out is None:
+        return value.astype(dtype)
+    out[...] = value
+    return out
+
+
+def _scatter(gradient: np.ndarray, back: np.ndarray, dx: np.ndarray, geometry: Geometry) -> None:
+    """dx (n, h, w, c): every output pixel adds gradient (f) times back (kh, kw, f, c) to the pixels of its window.
+
+    Windows overlap, so a thread owns whole images; within one, taps are added in a fixed order.
+    """
+    ow, kh, kw = geometry.ow, geometry.kh, geometry.kw
+    c, f = dx.shape[3], gradient.shape[3]
+    planar = c < PLANAR_CHANNELS
+    blocks = Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (kh * kw * c * dx.itemsize)))
+    weights = np.ascontiguousarray(back.transpose(0, 1, 3, 2) if planar else back)
+
+    def part(t: int, threads: int) -> None:
+        for i0, i1, r0, r1 in blocks.part_of_images(t, threads):
+            if r0 == 0:
+                dx[i0:i1] = 0
+            rows = gradient[i0:i1, r0:r1].reshape(-1, f)
+            shape = (kh * kw, c, len(rows)) if planar else (kh * kw, len(rows), c)
+            products = scratch("columns", shape, dx.dtype)
+            if planar:
+                np.matmul(weights.reshape(-1, f), rows.T, out=products.reshape(-1, len(rows)))
+                taps = products.reshape(kh * kw, c, i1 - i0, r1 - r0, ow).transpose(0, 2, 3, 4, 1)
+            else:
+                np.matmul(rows, weights.reshape(-1, f, c), out=products)
+                taps = products.reshape(kh * kw, i1 - i0, r1 - r0, ow, c)
+            for tap, outs, ins in block_taps(geometry, dx.shape[1:3], r0, r1):
+                target = dx[i0:i1, ins[0], ins[1]]
+                target += taps[tap, :, outs[0], outs[1]]
+
+    run(part, parts=blocks.images, work=2 * geometry.pixels * back.size)
+
+
+def _correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry) -> None:
+    """dw (kh, kw, c, f) = transposed windows of x (n, h, w, c) times gradient (pixels, f)."""
+    kh, kw, c, f = dw.shape
+    depth = kh * kw * c
+    # Each block's product is added to a total of the same size: a large one asks for blocks that are worth it.
+    fewest = FEWEST_PIXELS if depth * f < 1 << 17 else 4 * FEWEST_PIXELS
+    blocks = Blocks(geometry, max(fewest, BLOCK_BYTES // (depth * x.itemsize)))
+    totals: dict[int, np.ndarray] = {}
+
+    def part(t: int, threads: int) -> None:
+        unfold = Unfold(x, geometry, blocks)
+        total = np.zeros((depth, f), x.dtype)
+        product = scratch("product", (depth, f), x.dtype)
+        for block in blocks.part(t, threads):
+            np.matmul(unfold(block).T, gradient[block.pixels(geometry)], out=product)
+            total += product
+        totals[t] = total
+
+    run(part, parts=len(blocks), work=2 * geometry.pixels * depth * f)
+    result = totals[0]
+    for t in range(1, len(totals)):
+        result += totals[t]
+    dw[...] = result.reshape(dw.shape)

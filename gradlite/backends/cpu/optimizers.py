@@ -1,0 +1,193 @@
+"""Optimizer updates on the CPU: the reference's element-wise formulas, chunk by chunk in cache, on all threads."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.reference import optimizers as reference
+
+# A second-level cache's worth of parameter, gradient, states and temporaries. Much shorter chunks are dearer: between
+# two of them the threads queue for the interpreter.
+CHUNK = 32768
+
+
+def _in_chunks(part: Callable[..., None], *arrays: Any, **factors: Any) -> None:
+    """`part(np, *chunks, **factors)` for consecutive chunks. Every element is computed alone: chunks change no bit."""
+    size = arrays[0].size
+    chunks = (size + CHUNK - 1) // CHUNK
+
+    def work(thread: int, threads: int) -> None:
+        for i in parallel.share(chunks, thread, threads):
+            span = slice(i * CHUNK, (i + 1) * CHUNK)
+            part(np, *(None if a is None else a[span] for a in arrays), **factors)
+
+    parallel.run(work, parts=chunks, work=20 * size)
+
+
+def _rate(parameter: np.ndarray, learning_rate: Any) -> Any:
+    return parameter.dtype.type(learning_rate)
+
+
+@cpu_kernel
+def sgd(parameter: Any, gradient: Any, learning_rate: Any) -> None:
+    """The reference's update."""
+    _in_chunks(reference.sgd_part, parameter, gradient, rate=_rate(parameter, learning_rate))
+
+
+@cpu_kernel
+def sgd_momentum(
+    parameter: Any, gradient: Any, velocity: Any, learning_rate: Any, *, momentum: float, nesterov: bool
+) -> None:
+    """The reference's update."""
+    _in_chunks(
+        reference.sgd_momentum_part,
+        parameter,
+        gradient,
+        velocity,
+        rate=_rate(parameter, learning_rate),
+        momentum=momentum,
+        nesterov=nesterov,
+    )
+
+
+@cpu_kernel
+def adam(
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    v: Any,
+    v_max: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """The reference's update."""
+    rate = reference.adam_rate(np, parameter.dtype, learning_rate, step, beta_1, beta_2)
+    _in_chunks(_adam_part, parameter, gradient, m, v, v_max, rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+
+
+def _adam_part(
+    np: Any, p: Any, g: Any, m: Any, v: Any, v_max: Any, *, rate: Any, beta_1: float, beta_2: float, epsilon: float
+) -> None:
+    """The reference's formula in two temporaries that are kept: most models train with this one."""
+    a, b = parallel.scratch("adam", (2, CHUNK), p.dtype)[:, : p.size]
+    np.subtract(g, m, out=a)
+    np.multiply(a, 1.0 - beta_1, out=a)
+    np.add(m, a, out=m)
+    np.square(g, out=a)
+    np.subtract(a, v, out=a)
+    np.multiply(a, 1.0 - beta_2, out=a)
+    np.add(v, a, out=v)
+    if v_max is not None:
+        v = np.maximum(v_max, v, out=v_max)
+    np.sqrt(v, out=a)
+    np.add(a, epsilon, out=a)
+    np.multiply(m, rate, out=b)
+    np.divide(b, a, out=b)
+    np.subtract(p, b, out=p)
+
+
+@cpu_kernel
+def adamax(
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    u: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """The reference's update."""
+    rate = reference.adamax_rate(np, parameter.dtype, learning_rate, step, beta_1)
+    _in_chunks(
+        reference.adamax_part, parameter, gradient, m, u, rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
+    )
+
+
+@cpu_kernel
+def nadam(
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    v: Any,
+    u_product: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """The reference's update."""
+    factors = reference.nadam_factors(np, parameter.dtype, u_product, learning_rate, step, beta_1, beta_2)
+    _in_chunks(
+        reference.nadam_part, parameter, gradient, m, v, factors=factors, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
+    )
+
+
+@cpu_kernel
+def rmsprop(
+    parameter: Any,
+    gradient: Any,
+    square: Any,
+    average: Any,
+    momentum_buffer: Any,
+    learning_rate: Any,
+    *,
+    rho: float,
+    momentum: float,
+    epsilon: float,
+) -> None:
+    """The reference's update."""
+    _in_chunks(
+        reference.rmsprop_part,
+        parameter,
+        gradient,
+        square,
+        average,
+        momentum_buffer,
+        rate=_rate(parameter, learning_rate),
+        rho=rho,
+        momentum=momentum,
+        epsilon=epsilon,
+    )
+
+
+@cpu_kernel
+def adagrad(parameter: Any, gradient: Any, accumulator: Any, learning_rate: Any, *, epsilon: float) -> None:
+    """The reference's update."""
+    rate = _rate(parameter, learning_rate)
+    _in_chunks(reference.adagrad_part, parameter, gradient, accumulator, rate=rate, epsilon=epsilon)
+
+
+@cpu_kernel
+def adadelta(
+    parameter: Any, gradient: Any, square: Any, delta_square: Any, learning_rate: Any, *, rho: float, epsilon: float
+) -> None:
+    """The reference's update."""
+    rate = _rate(parameter, learning_rate)
+    _in_chunks(reference.adadelta_part, parameter, gradient, square, delta_square, rate=rate, rho=rho, epsilon=epsilon)
+
+
+@cpu_kernel
+def lion(parameter: Any, gradient: Any, m: Any, learning_rate: Any, *, beta_1: float, beta_2: float) -> None:
+    """The reference's update."""
+    rate = _rate(parameter, learning_rate)
+    _in_chunks(reference.lion_part, parameter, gradient, m, rate=rate, beta_1=beta_1, beta_2=beta_2)
+
+
+@cpu_kernel
+def weight_decay(parameter: Any, learning_rate: Any, *, rate: float) -> None:
+    """The reference's update."""
+    _in_chunks(reference.weight_decay_part, parameter, rate=(learning_rate * rate).astype(parameter.dtype))

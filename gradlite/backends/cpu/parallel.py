@@ -1,0 +1,231 @@
+"""Threads for CPU kernels: a small persistent pool, BLAS at one thread inside it, scratch memory for each thread."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import math
+import os
+import threading
+from collections.abc import Callable
+from glob import glob
+from typing import Any
+
+import numpy as np
+
+Part = Callable[[int, int], Any]
+
+# Less arithmetic than this is over before a second thread has woken up (some 10 microseconds).
+SMALL_WORK = 1_000_000
+# A larger scratch buffer goes back to the system after its call.
+LARGEST_KEPT_BUFFER = 16 << 20
+
+
+def available_threads() -> int:
+    """The processors this process may use, capped by OMP_NUM_THREADS where it is set."""
+    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    wanted = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+    return max(1, min(count, int(wanted))) if wanted.isdigit() else count
+
+
+def run(function: Part, *, parts: int | None = None, work: float | None = None) -> None:
+    """Call ``function(t, threads)`` for every t below ``threads``, each in a thread of its own, and wait for all.
+
+    ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (arithmetic operations) lets small work
+    stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
+    while another Python thread holds the pool, the same parts run one after the other in the caller. An exception of
+    any part is raised here, after all parts have ended.
+
+    >>> squares = [0, 0, 0, 0]
+    >>> def part(t, threads):
+    ...     for i in range(t, 4, threads):
+    ...         squares[i] = i * i
+    >>> run(part)
+    >>> squares
+    [0, 1, 4, 9]
+    """
+    threads = _THREADS if parts is None else max(1, min(_THREADS, parts))
+    if threads == 1 or (work is not None and work < SMALL_WORK):
+        function(0, 1)
+    else:
+        _pool.run(function, threads)
+
+
+class _Worker:
+    """One waiting thread. Bare locks wake it faster than the threading module's semaphores and conditions."""
+
+    def __init__(self) -> None:
+        self.go = threading.Lock()
+        self.done = threading.Lock()
+        self.go.acquire()
+        self.finished = True
+        self.task: tuple[Part, int, int] | None = None
+        self.error: BaseException | None = None
+        threading.Thread(target=self._serve, name="gradlite", daemon=True).start()
+
+    def _serve(self) -> None:
+        _local.inside = True
+        while True:
+            self.go.acquire()
+            assert self.task is not None
+            function, t, threads = self.task
+            try:
+                function(t, threads)
+            except BaseException as error:  # handed to the caller of run
+                self.error = error
+            # The caller's arrays must not live on in a sleeping thread.
+            self.task = None
+            del function
+            self.finished = True
+            self.done.release()
+
+    def start(self, function: Part, t: int, threads: int) -> None:
+        self.done.acquire(blocking=False)
+        self.finished = False
+        self.task = (function, t, threads)
+        self.go.release()
+
+    def wait(self) -> BaseException | None:
+        """The error of the part, or None. An interrupt that arrives meanwhile is returned once the part has ended."""
+        interrupt = None
+        while not self.finished:
+            try:
+                self.done.acquire()
+            except BaseException as error:
+                interrupt = error
+        error, self.error = self.error, None
+        return error or interrupt
+
+
+class _Pool:
+    def __init__(self) -> None:
+        self.workers: list[_Worker] = []
+        self.busy = threading.Lock()
+
+    def run(self, function: Part, threads: int) -> None:
+        if getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):
+            for t in range(threads):
+                function(t, threads)
+            return
+        errors: list[BaseException | None] = []
+        _local.inside = True
+        try:
+            with single_threaded_blas:
+                while len(self.workers) < threads - 1:
+                    self.workers.append(_Worker())
+                workers = self.workers[: threads - 1]
+                for t, worker in enumerate(workers, 1):
+                    worker.start(function, t, threads)
+                try:
+                    function(0, threads)
+                except BaseException as error:
+                    errors.append(error)
+                errors += [worker.wait() for worker in workers]
+        finally:
+            _local.inside = False
+            self.busy.release()
+        try:
+            for error in errors:
+                if error is not None:
+                    raise error
+        finally:
+            errors.clear()  # an error's traceback holds this frame: no cycle may stay behind
+
+
+def _openblas() -> tuple[Callable[[], int], Callable[[int], None]] | None:
+    """The functions that read and set the thread count of NumPy's OpenBLAS; None where its BLAS is another."""
+    folder = os.path.dirname(np.__file__)
+    folders = (os.path.join(folder, os.pardir, "numpy.libs"), os.path.join(folder, ".dylibs"))
+    paths = [path for place in folders for path in sorted(glob(os.path.join(place, "*openblas*")))]
+    with contextlib.suppress(OSError), open("/proc/self/maps") as maps:
+        # NumPy from a distribution or from conda: a library of the system that is loaded already.
+        paths += sorted({line.split(maxsplit=5)[-1].strip() for line in maps if "openblas" in line})
+    for path in paths:
+        with contextlib.suppress(OSError):
+            # PyDLL keeps the interpreter's lock, which is cheaper than giving it back for two loads and a store.
+            library = ctypes.PyDLL(path)
+            for prefix, suffix in ((p, s) for p in ("scipy_", "") for s in ("64_", "")):
+                name = f"{prefix}openblas_{{}}_num_threads{suffix}"
+                with contextlib.suppress(AttributeError):
+                    get, set_ = getattr(library, name.format("get")), getattr(library, name.format("set"))
+                    get.restype, get.argtypes = ctypes.c_int, []
+                    set_.restype, set_.argtypes = None, [ctypes.c_int]
+                    return get, set_
+    return None
+
+
+class _SingleThreadedBlas:
+    """``with single_threaded_blas:`` holds OpenBLAS at one thread. Its count is global to the process, so the first to
+    enter lowers it and the last to leave restores it. Another BLAS is left as it is."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.depth = 0
+        self.saved = 1
+        self.control = _openblas()
+
+    def __enter__(self) -> None:
+        if self.control is None:
+            return
+        with self.lock:
+            self.depth += 1
+            if self.depth == 1:
+                get, set_ = self.control
+                self.saved = get()
+                if self.saved != 1:
+                    set_(1)
+
+    def __exit__(self, *error: object) -> None:
+        if self.control is None:
+            return
+        with self.lock:
+            self.depth -= 1
+            if self.depth == 0 and self.saved != 1:
+                self.control[1](self.saved)
+
+    def after_fork(self) -> None:
+        self.lock = threading.Lock()
+        if self.depth and self.control is not None and self.saved != 1:
+            self.control[1](self.saved)
+        self.depth = 0
+
+
+def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
+    """This thread's buffer ``name``, with whatever it held; valid until the thread asks for the same name again."""
+    dtype = np.dtype(dtype)
+    count = math.prod(shape)
+    size = count * dtype.itemsize
+    kept: dict[str, np.ndarray] = _local.__dict__.setdefault("scratch", {})
+    buffer = kept.get(name)
+    if buffer is None or buffer.size < size:
+        memory = np.empty(size + 64, np.uint8)
+        start = -memory.ctypes.data % 64
+        buffer = memory[start : start + size]
+        if size <= LARGEST_KEPT_BUFFER:
+            kept[name] = buffer
+    return buffer[:size].view(dtype).reshape(shape)
+
+
+def share(count: int, t: int, threads: int) -> range:
+    """The part t of ``range(count)``: consecutive, and the same whatever thread takes it.
+
+    >>> share(5, 1, 2)
+    range(2, 5)
+    """
+    return range(count * t // threads, count * (t + 1) // threads)
+
+
+def _after_fork() -> None:
+    """A child has only the thread that forked: it makes new workers when it needs them."""
+    global _pool, _local
+    _pool = _Pool()
+    _local = threading.local()
+    single_threaded_blas.after_fork()
+
+
+_THREADS = available_threads()
+_local = threading.local()
+single_threaded_blas = _SingleThreadedBlas()
+_pool = _Pool()
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_after_fork)

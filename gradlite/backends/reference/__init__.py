@@ -1,0 +1,21 @@
+"""The reference kernels, by family: importing this package fills the table in ``backends/registry.py``."""
+
+from importlib import import_module
+
+FAMILIES = (
+    "arrays",
+    "convolution",
+    "elementwise",
+    "linear",
+    "normalization",
+    "optimizers",
+    "pooling",
+    "random",
+    "reductions",
+    "resizing",
+    "softmax",
+    "special",
+)
+
+for _family in FAMILIES:
+    import_module(f"{__name__}.{_family}")

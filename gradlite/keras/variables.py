@@ -1,0 +1,115 @@
+"""Variable: a named leaf Tensor that a layer or optimizer owns and changes in place."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends import default_backend
+from gradlite.tensor import Tensor
+
+
+class Variable(Tensor):
+    """A weight: a Tensor with a name, changed by ``assign``.
+
+    Args:
+        value: the initial value, or a function ``(shape, dtype) -> array`` with ``shape`` given.
+        trainable: whether gradients are computed for it.
+        name: what it is called in messages, summaries and files.
+        dtype: the element type; by default the value's, with Python floats as float32.
+        shape: only with a function as value.
+        regularizer: a function of the variable whose result is added to the loss.
+        constraint: a function applied to the variable after every update.
+
+    >>> from gradlite.keras.variables import Variable
+    >>> v = Variable([1.0, 2.0], name="v")
+    >>> v.assign_add([1.0, 1.0])
+    >>> v.numpy()
+    array([2., 3.], dtype=float32)
+    """
+
+    def __init__(
+        self,
+        value: Any,
+        trainable: bool = True,
+        name: str = "variable",
+        dtype: Any = None,
+        shape: tuple[int, ...] | None = None,
+        regularizer: Callable[[Tensor], Tensor] | None = None,
+        constraint: Callable[[Tensor], Tensor] | None = None,
+    ) -> None:
+        if callable(value) and not isinstance(value, Tensor):
+            if shape is None:
+                raise ValueError(f"Variable {name!r} with a function as its value needs a shape.")
+            value = value(tuple(shape), dtype or "float32")
+        super().__init__(value, dtype=dtype)
+        # A copy: the memory is this variable's own, whatever the value came from.
+        self.backend = default_backend() if not isinstance(value, Tensor) else self.backend
+        self.data = self.backend.copy(self.backend.asarray(self.data))
+        self.name = name
+        self.path = name
+        self.regularizer = regularizer
+        self.constraint = constraint
+        self.trainable = trainable
+
+    @property
+    def trainable(self) -> bool:
+        """Whether gradients are computed for it."""
+        return self._trainable
+
+    @trainable.setter
+    def trainable(self, trainable: bool) -> None:
+        self._trainable = bool(trainable)
+        self.requires_grad = self._trainable and self.data.dtype.kind == "f"
+
+    @property
+    def value(self) -> Tensor:
+        """The variable itself: the spelling ``variable.value`` works too."""
+        return self
+
+    def assign(self, value: Any) -> None:
+        """Write ``value`` (of this shape) into the variable.
+
+        Raises:
+            ValueError: for another shape; nothing is changed.
+        """
+        self.backend.launch("assign", self.data, self._checked(value, "assign").data)
+        self.bump_version()
+
+    def assign_add(self, value: Any) -> None:
+        """Add ``value`` (of this shape) to the variable."""
+        self.backend.launch("assign_add", self.data, self._checked(value, "assign_add").data)
+        self.bump_version()
+
+    def assign_sub(self, value: Any) -> None:
+        """Subtract ``value`` (of this shape) from the variable."""
+        self.assign_add(-self._checked(value, "assign_sub"))
+
+    def _checked(self, value: Any, what: str) -> Tensor:
+        value = value if isinstance(value, Tensor) else Tensor(value, dtype=self.dtype, device=self.backend)
+        if value.shape != self.shape:
+            raise ValueError(
+                f"{what}() of variable {self.path!r} needs a value of shape {self.shape}. Received: {value.shape}."
+            )
+        return value
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return rebuild_variable, (self.numpy(), self._trainable, self.name, self.path)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
+        result = rebuild_variable(self.numpy(), self._trainable, self.name, self.path)
+        result.regularizer, result.constraint = self.regularizer, self.constraint
+        memo[id(self)] = result
+        return result
+
+    def __repr__(self) -> str:
+        return f"<Variable path={self.path!r}, shape={self.shape}, dtype={self.dtype}, value={self.numpy()}>"
+
+
+def rebuild_variable(values: np.ndarray, trainable: bool, name: str, path: str) -> Variable:
+    """Make a pickled Variable again."""
+    result = Variable(values, trainable=trainable, name=name)
+    result.path = path
+    return result

@@ -1,0 +1,79 @@
+"""Random operations: dropout and noise from Philox draws that backward can repeat."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradlite.autograd import as_tensor
+from gradlite.autograd.modes import mode
+from gradlite.backends import Backend
+from gradlite.ops.elementwise import multiply
+from gradlite.ops.kernel import KernelOp
+from gradlite.random import Generator
+from gradlite.tensor import Tensor, wrap
+
+# The same draw gives the same mask, so dropout is linear and its own transpose.
+_dropout = KernelOp(
+    "dropout",
+    "Elements set to zero at random, the others scaled.",
+    lambda g, out, x, draw, rate, noise_shape: _dropout(g, draw, rate=rate, noise_shape=noise_shape),
+    None,
+    inputs=(1,),
+)
+_random_normal = KernelOp("random_normal", "Normal noise.")
+
+_shared: list[Generator] = []
+
+
+def _generator(generator: Generator | None) -> Generator:
+    """The given generator, or the one that all calls without one share."""
+    if generator is not None:
+        return generator
+    if not _shared:
+        _shared.append(Generator())
+    return _shared[0]
+
+
+def _draw(generator: Generator | None, backend: Backend) -> Tensor:
+    """The state of the next draw; under a checkpoint's second run the one of the first."""
+    source = _generator(generator)
+    if mode.checkpoint is not None:
+        return wrap(mode.checkpoint.random(lambda: source.draw(backend)), backend)
+    return wrap(source.draw(backend), backend)
+
+
+def dropout(
+    x: Any, rate: float, noise_shape: tuple[int | None, ...] | None = None, generator: Generator | None = None
+) -> Tensor:
+    """Each element set to 0 with probability ``rate``, the others divided by ``1 - rate`` (Srivastava et al., 2014).
+
+    Args:
+        x: any shape.
+        rate: in [0, 1].
+        noise_shape: the shape of the mask, which broadcasts: a length of 1 drops along that axis together.
+        generator: where the random numbers come from; by default one that all such calls share.
+
+    >>> import gradlite
+    >>> gradlite.dropout(gradlite.ones(4), 1.0).numpy()
+    array([0., 0., 0., 0.], dtype=float32)
+    """
+    x = as_tensor(x)
+    if not 0 <= rate <= 1:
+        raise ValueError(f"dropout() needs a rate in [0, 1]. Received: rate={rate}.")
+    if rate == 0:
+        return x
+    return _dropout(x, _draw(generator, x.backend), rate=float(rate), noise_shape=noise_shape)
+
+
+def random_normal(like: Tensor, mean: float = 0.0, stddev: float = 1.0, generator: Generator | None = None) -> Tensor:
+    """Normally distributed numbers of the shape, type and device of ``like``.
+
+    >>> import gradlite
+    >>> from gradlite.ops.random import random_normal
+    >>> random_normal(gradlite.ones((2, 3))).shape
+    (2, 3)
+    """
+    noise = _random_normal(_draw(generator, like.backend), shape=like.shape, dtype=np.dtype(like.dtype))
+    return multiply(noise, stddev) + mean

@@ -1,0 +1,106 @@
+"""Recorder of optimizers, schedules, initializers, training runs and printed texts; run by `record_keras`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import jax.numpy as jnp
+import keras
+import numpy as np
+import optimizer_cases
+import text_cases
+import trajectory_cases
+
+
+def record_optimizers() -> tuple[dict[str, Any], dict[str, Any]]:
+    """The variables after every step and the optimizer's variables after the last; schedules and initializers."""
+    arrays: dict[str, Any] = {}
+    optimizers = {case.name: record_optimizer(case, arrays) for case in optimizer_cases.CASES}
+    schedules = {}
+    for name, class_name, kwargs in optimizer_cases.SCHEDULES:
+        schedule = getattr(keras.optimizers.schedules, class_name)(**kwargs)
+        schedules[name] = [float(schedule(step)) for step in optimizer_cases.SCHEDULE_STEPS]
+    return arrays, {"optimizers": optimizers, "schedules": schedules, "initializers": record_initializers()}
+
+
+def record_optimizer(case: optimizer_cases.OptimizerCase, arrays: dict[str, Any]) -> dict[str, Any]:
+    keras.utils.clear_session()
+    optimizer = optimizer_cases.build(keras, case)
+    variables = [
+        keras.Variable(value, name=name)
+        for name, value in zip(optimizer_cases.VARIABLE_SHAPES, optimizer_cases.initial_values())
+    ]
+    optimizer.build(variables)
+    history: list[list[np.ndarray]] = [[] for _ in variables]
+    for step in range(optimizer_cases.STEPS):
+        apply(optimizer, [jnp.asarray(g) for g in case.gradients(step)], variables)
+        for values, variable in zip(history, variables):
+            values.append(np.asarray(variable.value))
+    if case.finalize:
+        optimizer.finalize_variable_values(variables)
+    for name, values, variable in zip(optimizer_cases.VARIABLE_SHAPES, history, variables):
+        arrays[f"{case.name}/{name}"] = np.stack(values)
+        arrays[f"{case.name}/{name}_final"] = np.asarray(variable.value)
+    for i, variable in enumerate(optimizer.variables):
+        arrays[f"{case.name}/state{i}"] = np.asarray(variable.value)
+    return {
+        "auto_name": optimizer.name,
+        "state_names": [variable.name for variable in optimizer.variables],
+        "iterations": int(np.asarray(optimizer.iterations)),
+    }
+
+
+def apply(optimizer: Any, gradients: list[Any], variables: list[Any]) -> None:
+    """One step through `stateless_apply`: under JAX a LossScaleOptimizer works no other way."""
+    before = [variable.value for variable in variables], [variable.value for variable in optimizer.variables]
+    after = optimizer.stateless_apply(before[1], gradients, before[0])
+    for group, values in zip((variables, optimizer.variables), after):
+        for variable, value in zip(group, values):
+            variable.assign(value)
+
+
+def record_initializers() -> dict[str, Any]:
+    """Fans of some shapes, and the spread of a large sample."""
+    from keras.src.initializers.random_initializers import compute_fans
+
+    samples = []
+    for class_name, kwargs in optimizer_cases.INITIALIZERS:
+        initializer = getattr(keras.initializers, class_name)(**kwargs)
+        values = np.asarray(initializer(optimizer_cases.SAMPLE_SHAPE)).astype(np.float64)
+        samples.append({"std": float(values.std()), "mean": float(values.mean()), "max": float(np.abs(values).max())})
+    fans = [list(compute_fans(shape)) for shape in optimizer_cases.FAN_SHAPES]
+    return {"fans": fans, "samples": samples}
+
+
+def record_training() -> dict[str, Any]:
+    """Losses of the training runs, `fit` results, and texts."""
+    return {
+        "trajectories": {case.name: record_trajectory(case) for case in trajectory_cases.CASES},
+        "fits": {case.name: record_fit(case) for case in trajectory_cases.FITS},
+        "texts": text_cases.all_texts(keras),
+    }
+
+
+def record_trajectory(case: trajectory_cases.TrajectoryCase) -> dict[str, Any]:
+    """The losses, and how far they move when each initial weight moves by up to one part in ten million."""
+    losses = train(case, None)
+    deviations = []
+    for seed in range(3):
+        moved = train(case, np.random.default_rng(seed))
+        deviations.append(float(np.max(np.abs(moved - losses) / losses)))
+    print(f"{case.name}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, sensitivity {max(deviations):.1e}", flush=True)
+    return {"losses": losses.tolist(), "sensitivity": deviations}
+
+
+def train(case: trajectory_cases.TrajectoryCase, perturbation: np.random.Generator | None) -> np.ndarray:
+    keras.utils.clear_session()
+    model = trajectory_cases.build(keras, case)
+    if perturbation is not None:
+        moved = [w * (1 + 1.2e-7 * perturbation.uniform(-1, 1, w.shape)) for w in model.get_weights()]
+        model.set_weights([w.astype(np.float32) for w in moved])
+    return np.asarray(trajectory_cases.losses(model, case))
+
+
+def record_fit(case: trajectory_cases.FitCase) -> dict[str, Any]:
+    keras.utils.clear_session()
+    return trajectory_cases.run_fit(keras, case)
