@@ -242,6 +242,10 @@ class Methods:
         """See ``gradlite.any``."""
         return late.ops.any(self, axis, keepdims)
 
+    def sum_to(self, shape: tuple[int, ...]) -> Tensor:
+        """See ``gradlite.sum_to``."""
+        return late.ops.sum_to(self, shape)
+
     def cumsum(self, axis: int | None = None) -> Tensor:
         """See ``gradlite.cumsum``."""
         return late.ops.cumsum(self, axis)

@@ -80,7 +80,7 @@ class Checkpoint:
         node.inputs = [
             _reconnect(x, edge) if isinstance(x, Tensor) else x for x, edge in zip(twin.inputs, node.edges)
         ]
-        node.versions = tuple([x.version if isinstance(x, Tensor) else 0 for x in node.inputs])
+        node.note_versions()
         node.output = twin.output
         node.checkpoint = None
 

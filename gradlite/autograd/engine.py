@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any, Union
 
@@ -21,7 +21,6 @@ def backward(
     arrived = _propagate([output], [seed], None, retain_graph or create_graph, create_graph)
     taken = {id(seed.data)}
     for target, value in arrived.items():
-        assert isinstance(target, Tensor)
         _deposit(target, value, taken, create_graph)
 
 
@@ -67,7 +66,7 @@ def grad(
         if not x.requires_grad:
             raise RuntimeError(f"Input {i} of grad() (shape {x.shape}) does not require a gradient.")
     seeds = [_seed(output, gradient) for output, gradient in zip(results, given)]
-    targets = {id(x.node or x) for x in wanted}
+    targets: set[Target] = {x.node or x for x in wanted}
     retain = create_graph if retain_graph is None else retain_graph
     arrived = _propagate(results, seeds, targets, retain, create_graph)
     found = [arrived.get(x.node or x) for x in wanted]
@@ -93,58 +92,66 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
                 f"backward() without a gradient needs an output of one element. Received: shape {output.shape}; "
                 "reduce it (.sum(), .mean()) or pass the gradient."
             )
-        return wrap(output.backend.full(output.shape, 1, output.dtype), output.backend)
+        return _one(output)
     result = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=output.dtype, device=output.backend)
     if result.shape != output.shape:
         raise ValueError(f"The gradient must have the output's shape {output.shape}. Received: {result.shape}.")
     return result
 
 
+_ones: dict[Any, Tensor] = {}
+
+
+def _one(output: Tensor) -> Tensor:
+    """The number one in the shape of ``output``, made once; it is read only, as every gradient that is borrowed."""
+    key = (output.backend, output.data.shape, output.data.dtype)
+    if key not in _ones:
+        _ones[key] = wrap(output.backend.full(output.shape, 1, output.dtype), output.backend)
+    return _ones[key]
+
+
 def _propagate(
     outputs: Sequence[Tensor],
     seeds: Sequence[Tensor],
-    targets: set[int] | None,
+    targets: set[Target] | None,
     retain_graph: bool,
     create_graph: bool,
-) -> dict[Target, Tensor]:
-    """Carry gradients back, and return those of the targets (by id; None: of all leaves that were reached)."""
-    order = _order([output.node for output in outputs if output.node is not None])
-    needed = None if targets is None else _needed(order, targets)
+) -> dict[Any, Tensor]:
+    """Carry gradients back, and return those of the targets (None: of all leaves that were reached)."""
     pending = _Pending(in_place=not create_graph)
-    arrived: dict[Target, Tensor] = {}
     for output, seed in zip(outputs, seeds):
         pending.add(output.node or output, seed)
+    order = _order(list(pending.values))
+    needed = None if targets is None else _needed(order, targets)
+    arrived: dict[Any, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
     try:
         for node in order:
-            gradient = pending.pop(node)
+            gradient = pending.values.pop(node, None)
             if gradient is None:
                 continue
-            if isinstance(gradient, Tensor):
+            if node.hooks is not None or node.retained is not None:
                 gradient = _finish(node, gradient)
-                if targets is not None and id(node) in targets:
+            if needed is not None:
+                if node in targets:  # type: ignore[operator]
                     arrived[node] = gradient
-            if needed is not None and id(node) not in needed:
-                continue
+                if node not in needed:
+                    continue
             _step(node, gradient, pending, needed)
             if not retain_graph:
                 node.release()
-        for leaf in pending.leaves():
-            value = pending.pop(leaf)
-            if targets is None or id(leaf) in targets:
-                assert isinstance(value, Tensor)
-                arrived[leaf] = _run_hooks(leaf.hooks, value)
+        for leaf, gradient in pending.values.items():
+            if targets is None or leaf in targets:
+                arrived[leaf] = _run_hooks(leaf.hooks, gradient) if leaf.hooks else gradient
     finally:
         mode.grad = previous
     return arrived
 
 
-def _step(node: Node, gradient: Any, pending: _Pending, needed: set[int] | None) -> None:
+def _step(node: Node, gradient: Any, pending: _Pending, needed: set[Target] | None) -> None:
     """Hand the gradient of one operation's output on to its inputs."""
     if isinstance(node, Output):
-        parent = node.edges[0]
-        assert isinstance(parent, Node)
-        pending.add_slot(parent, node.index, gradient)
+        pending.add_slot(node.edges[0], node.index, gradient)
         return
     if node.inputs is None:
         node.refuse_freed()
@@ -152,89 +159,74 @@ def _step(node: Node, gradient: Any, pending: _Pending, needed: set[int] | None)
         results = node.op.vjp(node, *[gradient.get(i) for i in range(node.op.outputs)])
     else:
         results = node.op.vjp(node, gradient)
-    inputs = node.inputs
-    assert inputs is not None
-    for edge, value, x in zip(node.edges, results, inputs):
-        if edge is None or value is None or (needed is not None and id(edge) not in needed):
+    for edge, value, x in zip(node.edges, results, node.inputs):
+        if edge is None or value is None or (needed is not None and edge not in needed):
             continue
         # What broadcasting stretched is summed again, here and nowhere else.
-        if value.data.shape != x.shape:
+        array = value.data
+        if array.shape != x.shape:
             value = value.sum_to(x.shape)
-        if value.data.dtype != x.dtype:
+        if array.dtype != x.dtype:
             value = value.astype(x.dtype)
         pending.add(edge, value)
 
 
-def _order(roots: Iterable[Node]) -> list[Node]:
+def _order(roots: Sequence[Any]) -> list[Node]:
     """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
-    seen: dict[int, Node] = {}
-    stack = list(roots)
+    seen: set[Node] = set()
+    stack = [root for root in roots if isinstance(root, Node)]
     while stack:
         node = stack.pop()
-        if id(node) in seen:
-            continue
-        seen[id(node)] = node
-        for edge in node.edges:
-            if isinstance(edge, Node) and id(edge) not in seen:
-                stack.append(edge)
+        if node not in seen:
+            seen.add(node)
+            for edge in node.edges:
+                if isinstance(edge, Node) and edge not in seen:
+                    stack.append(edge)
     # An operation is always made after those that it reads, so the order of making is a topological one.
-    return sorted(seen.values(), key=_sequence, reverse=True)
+    return sorted(seen, key=_by_sequence, reverse=True)
 
 
-_sequence = attrgetter("sequence")
+_by_sequence = attrgetter("sequence")
 
 
-def _needed(order: Sequence[Node], targets: set[int]) -> set[int]:
-    """The ids of targets and of all operations that lead to one."""
+def _needed(order: Sequence[Node], targets: set[Target]) -> set[Target]:
+    """The targets and all operations that lead to one."""
     needed = set(targets)
     for node in reversed(order):
-        if any(edge is not None and id(edge) in needed for edge in node.edges):
-            needed.add(id(node))
+        if any(edge in needed for edge in node.edges if edge is not None):
+            needed.add(node)
     return needed
 
 
 class _Pending:
-    """Gradients on their way, summed by destination."""
+    """Gradients on their way, summed by destination: operations, and leaves, which stay until the end."""
 
     def __init__(self, in_place: bool) -> None:
+        self.values: dict[Any, Any] = {}
         self._in_place = in_place
-        self._values: dict[int, Any] = {}
-        self._leaves: dict[int, Tensor] = {}
-        self._owned: set[int] = set()
+        self._owned: set[Any] = set()
 
-    def add(self, target: Target, value: Tensor) -> None:
+    def add(self, target: Any, value: Tensor) -> None:
         """Add to the gradient of ``target``: the first is borrowed, the second makes a sum that is ours to add to."""
-        key = id(target)
-        present = self._values.get(key)
+        present = self.values.get(target)
         if present is None:
-            self._values[key] = value
-            if isinstance(target, Tensor):
-                self._leaves[key] = target
-        elif key in self._owned:
+            self.values[target] = value
+        elif target in self._owned:
             value.backend.launch("add", present.data, value.data, out=present.data)
         else:
-            self._values[key] = present + value
+            self.values[target] = present + value
             if self._in_place:
-                self._owned.add(key)
+                self._owned.add(target)
 
-    def add_slot(self, node: Node, index: int, value: Tensor) -> None:
+    def add_slot(self, node: Any, index: int, value: Tensor) -> None:
         """Add to the gradient of one output of an operation with several."""
-        slots = self._values.setdefault(id(node), {})
+        slots = self.values.setdefault(node, {})
         slots[index] = slots[index] + value if index in slots else value
-
-    def pop(self, target: Target) -> Any:
-        """The complete gradient of ``target``, which is forgotten here."""
-        self._owned.discard(id(target))
-        return self._values.pop(id(target), None)
-
-    def leaves(self) -> list[Tensor]:
-        """The leaves that have a gradient."""
-        return list(self._leaves.values())
 
 
 def _finish(node: Node, gradient: Tensor) -> Tensor:
     """Run the hooks of a result, and store its gradient where it is retained."""
-    gradient = _run_hooks(node.hooks, gradient)
+    gradient = _run_hooks(node.hooks or (), gradient)
     tensor = None if node.retained is None else node.retained()
     if tensor is not None:
         tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
@@ -242,7 +234,7 @@ def _finish(node: Node, gradient: Tensor) -> Tensor:
 
 
 def _run_hooks(hooks: Any, gradient: Tensor) -> Tensor:
-    for hook in hooks or ():
+    for hook in hooks:
         replacement = hook(gradient)
         if replacement is not None:
             gradient = replacement

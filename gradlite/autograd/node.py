@@ -93,7 +93,9 @@ class Node:
         "retained", "sequence", "versions",
     )  # fmt: skip
 
-    def __init__(self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend) -> None:
+    def __init__(
+        self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend, results: Sequence[Tensor]
+    ) -> None:
         self.op = op
         self.attributes = attributes
         self.backend = backend
@@ -101,30 +103,32 @@ class Node:
         self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
         self.retained: weakref.ref[Tensor] | None = None
         self.checkpoint: tuple[Any, int] | None = None
-        self.output: Any = None
+        self.output: list[tuple[Any, list[int], int]] | None = None
         # Where the gradient of each input goes: to a node, to a leaf Tensor, or nowhere.
         self.edges: list[Node | Tensor | None] = [
             (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs
         ]
         self.inputs: Sequence[Any] | None = inputs
-        self.versions: tuple[int, ...] = ()
-
-    def save(self, arrays: Any, result_versions: list[list[int]]) -> None:
-        """Keep what the derivative reads: inputs with their versions, and the output arrays."""
-        saves, inputs = self.op.saves_inputs, self.inputs
-        assert inputs is not None
+        self.versions: Sequence[int] | None = None
+        saves = op.saves_inputs
         if mode.checkpoint is not None and mode.checkpoint.takes(self):
             saves = False
-        elif self.op.saves_output:
-            self.output = (arrays, result_versions, [version[0] for version in result_versions])
-        if saves is True:
-            self.versions = tuple([x.version if isinstance(x, Tensor) else 0 for x in inputs])
-        else:
+        elif op.saves_output:
+            self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
+        if saves is not True:
             kept = saves or ()
             self.inputs = [
                 x if i in kept or not isinstance(x, Tensor) else Spec(x.data) for i, x in enumerate(inputs)
             ]
-            self.versions = tuple([x.version if isinstance(x, Tensor) else 0 for x in self.inputs])
+        if saves:
+            self.note_versions()
+
+    def note_versions(self) -> None:
+        """Remember how often the saved inputs had been changed by now."""
+        assert self.inputs is not None
+        self.versions = [
+            x._version[0] if isinstance(x, Tensor) and x._version is not None else 0 for x in self.inputs
+        ]
 
     def saved_inputs(self) -> Sequence[Any]:
         """The inputs: Tensors where saved, else their Specs (shape and dtype); numbers and None as they were given.
@@ -136,9 +140,10 @@ class Node:
             self.checkpoint[0].restore(self)
         if self.inputs is None:
             self.refuse_freed()
-        for x, version in zip(self.inputs, self.versions):
-            if isinstance(x, Tensor) and x.version != version:
-                self._changed("an input", x.shape, x.version - version)
+        if self.versions is not None:
+            for x, version in zip(self.inputs, self.versions):
+                if isinstance(x, Tensor) and x._version is not None and x._version[0] != version:
+                    self._changed("an input", x.shape, x.version - version)
         return self.inputs
 
     def saved_output(self) -> Tensor:
@@ -151,15 +156,13 @@ class Node:
             self.checkpoint[0].restore(self)
         if self.output is None:
             self.refuse_freed()
-        arrays, versions, before = self.output
-        for array, version, old in zip(arrays, versions, before):
-            if version[0] != old:
-                self._changed("its output", array.shape, version[0] - old)
         results = []
-        for i, array in enumerate(arrays):
+        for i, (array, version, before) in enumerate(self.output):
+            if version[0] != before:
+                self._changed("its output", array.shape, version[0] - before)
             tensor = wrap(array, self.backend)
             if array.dtype.kind == "f":
-                tensor.node = self if len(arrays) == 1 else Output(self, i)
+                tensor.node = self if len(self.output) == 1 else Output(self, i)
                 tensor.requires_grad = True
             results.append(tensor)
         return results
@@ -203,7 +206,7 @@ class Output(Node):
     __slots__ = ("index",)
 
     def __init__(self, node: Node, index: int) -> None:
-        super().__init__(_SELECT, (), {}, node.backend)
+        super().__init__(_SELECT, (), {}, node.backend, ())
         self.edges = [node]
         self.index = index
 
@@ -229,35 +232,22 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any]) -> Any:
     if backend is None:
         return apply(op, [Tensor(x) if isinstance(x, SCALARS) else x for x in inputs], attributes)
     out = op.forward(backend, *arrays, **attributes)
+    track = track and op.differentiable and mode.grad
     if isinstance(out, tuple):
-        results = [wrap(_array(x, backend), backend) for x in out]
-        if track and mode.grad and op.differentiable:
-            _record(op, inputs, attributes, backend, results)
-        return tuple(results)
+        results = tuple([wrap(_array(x, backend), backend) for x in out])
+        if track:
+            node = Node(op, inputs, attributes, backend, results)
+            for i, result in enumerate(results):
+                if result.data.dtype.kind == "f":
+                    result.node, result.requires_grad = Output(node, i), True
+        return results
     result = wrap(out if isinstance(out, backend.array_type) else backend.asarray(out), backend)
     if op.view:
         result._version = next(x for x in inputs if isinstance(x, Tensor)).share_version()
-    if track and mode.grad and op.differentiable and result.data.dtype.kind == "f":
-        _record(op, inputs, attributes, backend, (result,))
+    if track and result.data.dtype.kind == "f":
+        result.node = Node(op, inputs, attributes, backend, (result,))
+        result.requires_grad = True
     return result
-
-
-def _record(
-    op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend, results: Sequence[Tensor]
-) -> None:
-    node = Node(op, inputs, attributes, backend)
-    if op.saves_output:
-        node.save([x.data for x in results], [x.share_version() for x in results])
-    else:
-        node.save(None, [])
-    if len(results) == 1:
-        results[0].node = node
-        results[0].requires_grad = True
-        return
-    for i, result in enumerate(results):
-        if result.data.dtype.kind == "f":
-            result.node = Output(node, i)
-            result.requires_grad = True
 
 
 def _array(x: Any, backend: Backend) -> Any:
@@ -343,9 +333,8 @@ def transfer(x: Tensor, device: str) -> Tensor:
     source = x.backend
     result = wrap(target.asarray(source.to_numpy(x.data)), target)
     if x.requires_grad and mode.grad:
-        node = Node(_Transfer(source), (x,), {}, target)
-        node.save(None, [])
-        result.node, result.requires_grad = node, True
+        result.node = Node(_Transfer(source), (x,), {}, target, (result,))
+        result.requires_grad = True
     return result
 
 

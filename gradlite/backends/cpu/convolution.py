@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends.cpu import winograd
 from gradlite.backends.cpu.depthwise import depthwise, depthwise_input_gradient, depthwise_weight_gradient
 from gradlite.backends.cpu.parallel import run, scratch
 from gradlite.backends.cpu.registry import cpu_kernel
@@ -77,6 +78,9 @@ def conv2d(
     if groups == c > 1:
         depthwise(x, w, bias, y, geometry)
         return y
+    if groups == 1 and winograd.applies(geometry, c, f, x.dtype):
+        winograd.convolve(x, w, bias, y, geometry)
+        return y
     pixels = y.reshape(-1, f)
     for ins, outs in _group_slices(groups, c, f):
         _convolve(x[..., ins], w[..., outs], None if bias is None else bias[outs], pixels[:, outs], geometry)
@@ -112,14 +116,16 @@ def conv2d_input_gradient(
     if groups == c > 1:
         depthwise_input_gradient(gradient, w, dx, geometry)
         return dx
+    # At stride 1 each input pixel gathers from the outputs that read it: a convolution with the kernel turned round.
+    turned_top, turned_left = (kh - 1) * dilation[0] - top, (kw - 1) * dilation[1] - left
+    turned = Geometry(n, height, width, kh, kw, strides, dilation, turned_top, turned_left)
+    if groups == 1 and winograd.applies(turned, f, c, dx.dtype):
+        winograd.convolve(gradient, w[::-1, ::-1].swapaxes(2, 3), None, dx, turned)
+        return dx
     for ins, outs in _group_slices(groups, c, f):
         # (kh, kw, f, c): the weights with input and output exchanged.
         back = w[..., outs].swapaxes(2, 3)
         if strides == (1, 1) and c // groups >= PLANAR_CHANNELS:
-            # Each input pixel gathers from the outputs that read it: a convolution with the kernel turned round.
-            turned = Geometry(
-                n, height, width, kh, kw, strides, dilation, (kh - 1) * dilation[0] - top, (kw - 1) * dilation[1] - left
-            )
             _convolve(gradient[..., outs], back[::-1, ::-1], None, dx.reshape(-1, c)[:, ins], turned)
         else:
             _scatter(gradient[..., outs], back, dx[..., ins], geometry)
@@ -159,6 +165,9 @@ def conv2d_weight_gradient(
     geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
     if groups == c > 1:
         depthwise_weight_gradient(x, gradient, dw, geometry)
+        return dw
+    if groups == 1 and winograd.applies(geometry, c, f, x.dtype):
+        winograd.correlate(x, gradient, dw, geometry)
         return dw
     for ins, outs in _group_slices(groups, c, f):
         _correlate(x[..., ins], gradient.reshape(-1, f)[:, outs], dw[..., outs], geometry)

@@ -75,7 +75,10 @@ def depthwise_weight_gradient(x: np.ndarray, gradient: np.ndarray, dw: np.ndarra
         totals[t] = total
 
     run(part, parts=len(blocks), work=2 * gradient.size * kh * kw)
-    dw[...] = sum(totals[t] for t in range(len(totals))).reshape(dw.shape)
+    result = totals[0]
+    for t in range(1, len(totals)):
+        result += totals[t]
+    dw[...] = result.reshape(dw.shape)
 
 
 def _weight_rows(w: np.ndarray, ow: int) -> np.ndarray:

@@ -31,13 +31,18 @@ class _Blocks:
         self.rows = int(np.prod(shape[:-1], dtype=np.int64))
         self.joined = max(1, JOINED_ROW // max(1, self.channels))
         self.step = max(self.joined, BLOCK // max(1, self.channels) // self.joined * self.joined)
-        self.count = (self.rows + self.step - 1) // self.step
+        # Rows beyond the last whole joined row are a block of their own.
+        self.whole = self.rows // self.joined * self.joined
+        self.count = (self.whole + self.step - 1) // self.step + (self.whole < self.rows)
 
     def of(self, thread: int, threads: int) -> Iterator[tuple[int, slice, int]]:
         """(number, span of rows, rows joined to one) of the blocks of a thread."""
         for i in parallel.share(self.count, thread, threads):
-            span = slice(i * self.step, min((i + 1) * self.step, self.rows))
-            yield i, span, self.joined if (span.stop - span.start) % self.joined == 0 else 1
+            start = i * self.step
+            if start < self.whole:
+                yield i, slice(start, min(start + self.step, self.whole)), self.joined
+            else:
+                yield i, slice(self.whole, self.rows), 1
 
     def sums(self, dtype: Any) -> np.ndarray:
         """Zeros for one sum per block and column of joined rows."""

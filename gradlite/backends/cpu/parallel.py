@@ -87,14 +87,14 @@ class _Worker:
 
     def wait(self) -> BaseException | None:
         """The error of the part, or None. An interrupt that arrives meanwhile is returned once the part has ended."""
-        interrupt = None
+        interrupt: BaseException | None = None
         while not self.finished:
             try:
                 self.done.acquire()
-            except BaseException as error:
-                interrupt = error
-        error, self.error = self.error, None
-        return error or interrupt
+            except BaseException as caught:
+                interrupt = caught
+        failure, self.error = self.error, None
+        return failure or interrupt
 
 
 class _Pool:
@@ -125,9 +125,9 @@ class _Pool:
             _local.inside = False
             self.busy.release()
         try:
-            for error in errors:
-                if error is not None:
-                    raise error
+            for failure in errors:
+                if failure is not None:
+                    raise failure
         finally:
             errors.clear()  # an error's traceback holds this frame: no cycle may stay behind
 

@@ -211,7 +211,7 @@ def _output(shape: tuple[int, ...], window: Pair, strides: Pair, padding: Paddin
 
 def _taps(size: tuple[int, ...], output: tuple[int, ...], window: Pair, strides: Pair, padding: Padding) -> list[Tap]:
     """Every tap with the windows for which it is inside the image, and the elements of the image it is there."""
-    taps = []
+    taps: list[Tap] = []
     for tap in range(window[0] * window[1]):
         ky, kx = divmod(tap, window[1])
         outs_y, ins_y = tap_range(size[0], output[0], strides[0], ky - padding[0][0])

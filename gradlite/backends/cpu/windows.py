@@ -88,6 +88,24 @@ class Blocks:
         return -(-self.n // self.images), -(-self.oh // self.rows)
 
 
+class PaddedImages:
+    """One thread's copy of rows of x (n, h, w, c) with zeros around, for windows that reach beyond the image."""
+
+    def __init__(self, x: np.ndarray, buffer: np.ndarray, left: int) -> None:
+        self.x, self.buffer = x, buffer
+        # The borders at left and right stay zero; rows outside the image are cleared at every load.
+        buffer.fill(0)
+        self.into, self.source = _overlap(-left, buffer.shape[2], x.shape[2])
+
+    def load(self, i0: int, i1: int, row: int) -> None:
+        """Images i0 to i1, from ``row`` on, which may be negative."""
+        target = self.buffer[: i1 - i0]
+        into, source = _overlap(row, target.shape[1], self.x.shape[1])
+        target[:, : into.start, self.into] = 0
+        target[:, into.stop :, self.into] = 0
+        target[:, into, self.into] = self.x[i0:i1, source, self.source]
+
+
 class Unfold:
     """One thread's im2col of x (n, h, w, c): ``unfold(block)`` gives the block's windows as (pixels, kh * kw * c)."""
 
@@ -96,35 +114,26 @@ class Unfold:
         _, oh, ow, kh, kw, (sh, sw), (dh, dw), top, left = geometry
         self.x, self.geometry = x, geometry
         images, rows = blocks.largest()
-        # The rows and columns of x that windows meet, counted from the padded corner.
-        self.rows_read, columns_read = (rows - 1) * sh + (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
+        # How many rows and columns of the padded image the windows of a block and of a row meet.
+        rows_read, columns_read = (rows - 1) * sh + (kh - 1) * dh + 1, (ow - 1) * sw + (kw - 1) * dw + 1
         inside = top == 0 == left and (oh - 1) * sh + (kh - 1) * dh < height and columns_read <= width
         self.whole = inside and kh == kw == sh == sw == 1 and (oh, ow) == (height, width)
         if self.whole:
             return
         self.planar = (kw * c if dw == 1 else c) <= PLANAR_RUN and ow > c
         self.columns = scratch("columns", (images * rows * ow * kh * kw * c,), x.dtype)
-        self.padded: np.ndarray | None = None
+        self.padded: PaddedImages | None = None
+        source, count = x, (geometry.n, oh)
         if not inside:
-            self.padded = self._pad_buffer(images, columns_read)
-            # The borders at left and right stay zero; rows outside the image are cleared block by block.
-            self.padded.fill(0)
-            self.into, self.source = _overlap(-left, columns_read, width)
-        i, r, q, k = (x if self.padded is None else self.padded).strides
-        count = (images, rows) if self.padded is not None else (geometry.n, oh)
-        self.windows = as_strided(
-            x if self.padded is None else self.padded,
-            (*count, ow, kh, kw, c),
-            (i, r * sh, q * sw, r * dh, q * dw, k),
-            writeable=False,
-        )
-
-    def _pad_buffer(self, images: int, columns: int) -> np.ndarray:
-        c = self.x.shape[3]
-        if self.planar:
-            planes = scratch("padded", (c, images, self.rows_read, columns), self.x.dtype)
-            return planes.transpose(1, 2, 3, 0)
-        return scratch("padded", (images, self.rows_read, columns, c), self.x.dtype)
+            count = images, rows
+            if self.planar:
+                source = scratch("padded", (c, images, rows_read, columns_read), x.dtype).transpose(1, 2, 3, 0)
+            else:
+                source = scratch("padded", (images, rows_read, columns_read, c), x.dtype)
+            self.padded = PaddedImages(x, source, left)
+        i, r, q, k = source.strides
+        strides = (i, r * sh, q * sw, r * dh, q * dw, k)
+        self.windows = as_strided(source, (*count, ow, kh, kw, c), strides, writeable=False)
 
     def __call__(self, block: Block) -> np.ndarray:
         i0, i1, r0, r1 = block
@@ -134,7 +143,7 @@ class Unfold:
         if self.padded is None:
             windows = self.windows[i0:i1, r0:r1]
         else:
-            self._pad(block)
+            self.padded.load(i0, i1, r0 * self.geometry.strides[0] - self.geometry.top)
             windows = self.windows[: i1 - i0, : r1 - r0]
         depth = windows.shape[3] * windows.shape[4] * c
         columns = self.columns[: windows.size]
@@ -144,15 +153,6 @@ class Unfold:
             return columns.reshape(depth, -1).T
         np.copyto(columns.reshape(windows.shape), windows)
         return columns.reshape(-1, depth)
-
-    def _pad(self, block: Block) -> None:
-        i0, i1, r0, _ = block
-        assert self.padded is not None
-        padded = self.padded[: i1 - i0]
-        into, source = _overlap(r0 * self.geometry.strides[0] - self.geometry.top, self.rows_read, self.x.shape[1])
-        padded[:, : into.start, self.into] = 0
-        padded[:, into.stop :, self.into] = 0
-        padded[:, into, self.into] = self.x[i0:i1, source, self.source]
 
 
 def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:

@@ -76,8 +76,8 @@ class MonitorCallback(Callback):
             return "min"
         raise ValueError(
             f"{type(self).__name__} callback received monitor={self.monitor}, but it cannot be told whether that "
-            "metric should be maximized or minimized. Pass `mode='max'` in order to monitor based on the highest metric "
-            "value, or pass `mode='min'` in order to use the lowest value."
+            "metric should be maximized or minimized. Pass `mode='max'` in order to monitor based on the highest "
+            "metric value, or pass `mode='min'` in order to use the lowest value."
         )
 
 

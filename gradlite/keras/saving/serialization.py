@@ -80,7 +80,7 @@ def _function_config(function: Callable[..., Any]) -> dict[str, Any]:
     if module is None and registered is None:
         warnings.warn(
             f"The function {name} is saved by its name only, because files hold no code. To load the file, pass "
-            f"custom_objects={{{name!r}: ...}}, or register the function with `keras.utils.register_keras_serializable`.",
+            f"custom_objects={{{name!r}: ...}}, or register it with `keras.utils.register_keras_serializable`.",
             UserWarning,
             stacklevel=3,
         )
@@ -181,7 +181,7 @@ def _find(config: Mapping[str, Any]) -> Any:
         return known[name]
     raise ValueError(
         f"{name!r} is neither gradlite's nor registered.{suggest(name, known)} If it is yours, pass "
-        f"custom_objects={{{name!r}: ...}}, or decorate it with `@keras.utils.register_keras_serializable()` before loading."
+        f"custom_objects={{{name!r}: ...}}, or register it with `@keras.utils.register_keras_serializable()` before loading."
     )
 
 

@@ -1,4 +1,4 @@
-"""Weights under names, as Keras stores them: ``layers/conv2d/vars/0``, ``optimizer/vars/0``; saving and loading them."""
+"""Saving and loading weights, under Keras's names: ``layers/conv2d/vars/0``, ``optimizer/vars/0``."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
     named = named_variables(model)
     if not named:
         raise ValueError(
-            f"The model {_name_of(model)!r} has no weights yet. Build it first: call it, or `model.build`."
+            f"The model {_name_of(model)!r} has no weights yet; build it or call it first."
         )
     with replacing(path, overwrite) as temporary:
         write_store(temporary, arrays_of(model), path.endswith(".h5"), names_of_owners(model))
