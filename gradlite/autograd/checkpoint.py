@@ -77,9 +77,7 @@ class Checkpoint:
             self._recompute()
         twin = self._values.pop(index)
         assert twin.inputs is not None
-        node.inputs = [
-            _reconnect(x, edge) if isinstance(x, Tensor) else x for x, edge in zip(twin.inputs, node.edges)
-        ]
+        node.inputs = [_reconnect(x, edge) if isinstance(x, Tensor) else x for x, edge in zip(twin.inputs, node.edges)]
         node.note_versions()
         node.output = twin.output
         node.checkpoint = None

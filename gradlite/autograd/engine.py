@@ -4,18 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from operator import attrgetter
-from typing import Any, Union
+from typing import Any
 
 from gradlite.autograd.modes import mode
 from gradlite.autograd.node import Node, Output
 from gradlite.tensor import Tensor, wrap
 
-Target = Union[Node, Tensor]
+Target = Node | Tensor
 
 
-def backward(
-    output: Tensor, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False
-) -> None:
+def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see ``Tensor.backward``."""
     seed = _seed(output, gradient)
     arrived = _propagate([output], [seed], None, retain_graph or create_graph, create_graph)

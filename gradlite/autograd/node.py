@@ -117,18 +117,14 @@ class Node:
             self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
         if saves is not True:
             kept = saves or ()
-            self.inputs = [
-                x if i in kept or not isinstance(x, Tensor) else Spec(x.data) for i, x in enumerate(inputs)
-            ]
+            self.inputs = [x if i in kept or not isinstance(x, Tensor) else Spec(x.data) for i, x in enumerate(inputs)]
         if saves:
             self.note_versions()
 
     def note_versions(self) -> None:
         """Remember how often the saved inputs had been changed by now."""
         assert self.inputs is not None
-        self.versions = [
-            x._version[0] if isinstance(x, Tensor) and x._version is not None else 0 for x in self.inputs
-        ]
+        self.versions = [x._version[0] if isinstance(x, Tensor) and x._version is not None else 0 for x in self.inputs]
 
     def saved_inputs(self) -> Sequence[Any]:
         """The inputs: Tensors where saved, else their Specs (shape and dtype); numbers and None as they were given.

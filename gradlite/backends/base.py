@@ -19,14 +19,17 @@ from gradlite.backends import reference  # noqa: F401  (fills the table of refer
 from gradlite.backends.registry import REFERENCE
 
 # Kernels that the array module has under the same name and with the same meaning, `out=` included.
-ARRAY_FUNCTIONS = """
-    add subtract multiply divide floor_divide remainder power negative abs sign square sqrt reciprocal
-    exp exp2 log log2 log10 log1p expm1 sin cos tan arcsin arccos arctan sinh cosh tanh arcsinh arccosh arctanh
-    arctan2 hypot floor ceil rint trunc maximum minimum
-    equal not_equal less less_equal greater greater_equal logical_and logical_or logical_not logical_xor
-    isnan isinf isfinite
-    sum prod max min argmax argmin all any cumsum matmul
-""".split()
+# fmt: off
+ARRAY_FUNCTIONS = (
+    "add", "subtract", "multiply", "divide", "floor_divide", "remainder", "power", "negative", "abs", "sign", "square",
+    "sqrt", "reciprocal", "exp", "exp2", "log", "log2", "log10", "log1p", "expm1",
+    "sin", "cos", "tan", "arcsin", "arccos", "arctan", "sinh", "cosh", "tanh", "arcsinh", "arccosh", "arctanh",
+    "arctan2", "hypot", "floor", "ceil", "rint", "trunc", "maximum", "minimum",
+    "equal", "not_equal", "less", "less_equal", "greater", "greater_equal",
+    "logical_and", "logical_or", "logical_not", "logical_xor", "isnan", "isinf", "isfinite",
+    "sum", "prod", "max", "min", "argmax", "argmin", "all", "any", "cumsum", "matmul",
+)
+# fmt: on
 
 
 class Backend:

@@ -29,6 +29,13 @@ from gradlite.ops.activations import (
     tanh_shrink,
     threshold,
 )
+from gradlite.ops.classification import (
+    log_softmax,
+    sigmoid_cross_entropy,
+    softmax,
+    softmax_cross_entropy,
+    sparse_softmax_cross_entropy,
+)
 from gradlite.ops.convolution import (
     conv1d,
     conv1d_transpose,
@@ -81,9 +88,9 @@ from gradlite.ops.elementwise import (
     less,
     less_equal,
     log,
-    log10,
     log1p,
     log2,
+    log10,
     logical_and,
     logical_not,
     logical_or,
@@ -183,13 +190,6 @@ from gradlite.ops.shape import (
     tile,
     transpose,
 )
-from gradlite.ops.classification import (
-    log_softmax,
-    sigmoid_cross_entropy,
-    softmax,
-    softmax_cross_entropy,
-    sparse_softmax_cross_entropy,
-)
 
 late.ops = sys.modules[__name__]
 
@@ -269,9 +269,9 @@ __all__ = [
     "less_equal",
     "linspace",
     "log",
-    "log10",
     "log1p",
     "log2",
+    "log10",
     "log_sigmoid",
     "log_softmax",
     "logical_and",

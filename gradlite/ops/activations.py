@@ -159,4 +159,3 @@ def sparsemax(x: Any, axis: int = -1) -> Tensor:
     size = support.sum(-1, keepdims=True)
     level = ((ordered * support).sum(-1, keepdims=True) - 1) / size
     return relu(z - level).swapaxes(axis, -1)
-

@@ -15,7 +15,7 @@ from gradlite.ops.shape import expand_dims, normalize_axis, reshape, squeeze, sw
 from gradlite.tensor import Tensor
 
 _softmax = KernelOp("softmax", "Softmax.", lambda g, out, x: _softmax_gradient(g, out), output=True)
-_softmax_gradient = KernelOp(
+_softmax_gradient: KernelOp = KernelOp(
     "softmax_gradient",
     "y * (g - sum(g * y)), for y = softmax(x).",
     lambda gg, out, g, y: _softmax_gradient(gg, y),
@@ -23,7 +23,7 @@ _softmax_gradient = KernelOp(
     inputs=True,
 )
 _log_softmax = KernelOp("log_softmax", "Log-softmax.", lambda g, out, x: _log_softmax_gradient(g, out), output=True)
-_log_softmax_gradient = KernelOp(
+_log_softmax_gradient: KernelOp = KernelOp(
     "log_softmax_gradient",
     "g - exp(y) * sum(g), for y = log_softmax(x).",
     lambda gg, out, g, y: gg - sum(gg * exp(y), -1, True),
@@ -141,7 +141,8 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     labels = labels if isinstance(labels, Tensor) else Tensor(labels, device=logits.device)
     if labels.shape != logits.shape[:-1] or labels.dtype.kind not in "iu":
         raise ValueError(
-            f"sparse_softmax_cross_entropy() needs integer labels of shape {logits.shape[:-1]} for logits {logits.shape}. "
+            f"sparse_softmax_cross_entropy() needs integer labels of shape {logits.shape[:-1]} for logits "
+            f"{logits.shape}. "
             f"Received: labels of shape {labels.shape} and dtype {labels.dtype}."
         )
     losses, _ = _sparse(reshape(logits, (-1, logits.shape[-1])), reshape(labels, (-1,)))
@@ -166,7 +167,8 @@ def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     labels = as_tensor(labels, logits)
     if labels.shape != logits.shape:
         raise ValueError(
-            f"softmax_cross_entropy() needs labels and logits of one shape. Received: {labels.shape} and {logits.shape}."
+            "softmax_cross_entropy() needs labels and logits of one shape. "
+            f"Received: {labels.shape} and {logits.shape}."
         )
     flat = (-1, logits.shape[-1])
     labels = labels.astype(logits.dtype)
@@ -185,6 +187,7 @@ def sigmoid_cross_entropy(labels: Any, logits: Any) -> Tensor:
     labels = as_tensor(labels, logits).astype(logits.dtype)
     if labels.shape != logits.shape:
         raise ValueError(
-            f"sigmoid_cross_entropy() needs labels and logits of one shape. Received: {labels.shape} and {logits.shape}."
+            "sigmoid_cross_entropy() needs labels and logits of one shape. "
+            f"Received: {labels.shape} and {logits.shape}."
         )
     return _sigmoid(logits, labels)

@@ -1,7 +1,7 @@
 """Convolution: three operations closed under differentiation, and the forms built from them.
 
-Images are NHWC ``(n, h, w, c)``, kernels HWIO ``(kh, kw, c // groups, f)``. The derivative of each of the three in each of
-its arguments is one of the other two, so gradients of any order need no further kernel.
+Images are NHWC ``(n, h, w, c)``, kernels HWIO ``(kh, kw, c // groups, f)``. The derivative of each of the three in each
+of its arguments is one of the other two, so gradients of any order need no further kernel.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _input_gradient = KernelOp(
     lambda gg, out, g, w, input_shape, **a: _weight_gradient(gg, g, kernel_shape=w.shape, **a),
     inputs=True,
 )
-_weight_gradient = KernelOp(
+_weight_gradient: KernelOp = KernelOp(
     "conv2d_weight_gradient",
     "The transpose of conv2d in its kernel.",
     lambda gg, out, x, g, kernel_shape, **a: _input_gradient(g, gg, input_shape=x.shape, **a),

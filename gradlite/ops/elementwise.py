@@ -1,7 +1,7 @@
 """Elementwise operations: arithmetic, powers, exponentials, trigonometry, comparison; each beside its derivative.
 
-In every derivative ``g`` is the gradient flowing in and ``out`` the result. Broadcasting follows NumPy, and so does type
-promotion; Python numbers take the type of the tensor they meet.
+In every derivative ``g`` is the gradient flowing in and ``out`` the result. Broadcasting follows NumPy, and so does
+type promotion; Python numbers take the type of the tensor they meet.
 """
 
 from __future__ import annotations
@@ -52,11 +52,11 @@ def _power_by_exponent(g: Tensor, out: Tensor, a: Any, b: Any) -> Tensor:
 
 
 power = KernelOp("power", "a ** b.", _power_by_base, _power_by_exponent, inputs=True, output=True)
-square = KernelOp("square", "x * x.", lambda g, out, x: g * (2 * x), inputs=True)
+square: KernelOp = KernelOp("square", "x * x.", lambda g, out, x: g * (2 * x), inputs=True)
 sqrt = KernelOp("sqrt", "The square root.", lambda g, out, x: g * 0.5 / out, output=True)
 rsqrt = KernelOp("rsqrt", "1 / sqrt(x).", lambda g, out, x: g * -0.5 * out * square(out), output=True)
 abs = KernelOp("abs", "The absolute value; its derivative at 0 is 0.", lambda g, out, x: g * sign(x), inputs=True)
-sign = KernelOp("sign", "-1, 0 or 1; its derivative is zero.")
+sign: KernelOp = KernelOp("sign", "-1, 0 or 1; its derivative is zero.")
 hypot = KernelOp(
     "hypot",
     "sqrt(a*a + b*b) without overflow.",
@@ -77,7 +77,7 @@ log1p = KernelOp("log1p", "log(1 + x), accurate for small x.", lambda g, out, x:
 
 # Trigonometry.
 sin = KernelOp("sin", "The sine of x radians.", lambda g, out, x: g * cos(x), inputs=True)
-cos = KernelOp("cos", "The cosine of x radians.", lambda g, out, x: -g * sin(x), inputs=True)
+cos: KernelOp = KernelOp("cos", "The cosine of x radians.", lambda g, out, x: -g * sin(x), inputs=True)
 tan = KernelOp("tan", "The tangent of x radians.", lambda g, out, x: g * (1 + square(out)), output=True)
 arcsin = KernelOp("arcsin", "The inverse sine.", lambda g, out, x: g * rsqrt(1 - square(x)), inputs=True)
 arccos = KernelOp("arccos", "The inverse cosine.", lambda g, out, x: -g * rsqrt(1 - square(x)), inputs=True)
@@ -90,7 +90,7 @@ arctan2 = KernelOp(
     inputs=True,
 )
 sinh = KernelOp("sinh", "The hyperbolic sine.", lambda g, out, x: g * cosh(x), inputs=True)
-cosh = KernelOp("cosh", "The hyperbolic cosine.", lambda g, out, x: g * sinh(x), inputs=True)
+cosh: KernelOp = KernelOp("cosh", "The hyperbolic cosine.", lambda g, out, x: g * sinh(x), inputs=True)
 tanh = KernelOp("tanh", "The hyperbolic tangent.", lambda g, out, x: g * (1 - square(out)), output=True)
 arcsinh = KernelOp("arcsinh", "The inverse hyperbolic sine.", lambda g, out, x: g * rsqrt(square(x) + 1), inputs=True)
 arccosh = KernelOp("arccosh", "The inverse hyperbolic cosine.", lambda g, out, x: g * rsqrt(square(x) - 1), inputs=True)
@@ -106,7 +106,7 @@ erf = KernelOp(
 sigmoid = KernelOp("sigmoid", "1 / (1 + exp(-x)).", lambda g, out, x: g * out * (1 - out), output=True)
 softplus = KernelOp("softplus", "log(1 + exp(x)).", lambda g, out, x: g * sigmoid(x), inputs=True)
 relu = KernelOp("relu", "max(x, 0); its derivative at 0 is 0.", lambda g, out, x: relu_gradient(g, out), output=True)
-relu_gradient = KernelOp(
+relu_gradient: KernelOp = KernelOp(
     "relu_gradient",
     "The gradient g where the output y of relu is positive, else 0.",
     lambda gg, out, g, y: relu_gradient(gg, y),
@@ -142,7 +142,7 @@ minimum = KernelOp(
     lambda g, out, a, b: _larger(g, a, b),
     inputs=True,
 )
-where = KernelOp(
+where: KernelOp = KernelOp(
     "where",
     "a where the condition holds, else b.",
     None,

@@ -73,7 +73,7 @@ _gather = KernelOp(
     "x[index], where the index holds arrays: a copy.",
     lambda g, out, x, index: _scatter(g, index=index, shape=x.shape),
 )
-_scatter = KernelOp(
+_scatter: KernelOp = KernelOp(
     "scatter",
     "Zeros with values added at an index: the transpose of indexing.",
     lambda g, out, values, index, shape: getitem(g, index),
@@ -100,7 +100,7 @@ _take = KernelOp(
     None,
     inputs=(1,),
 )
-_take_gradient = KernelOp(
+_take_gradient: KernelOp = KernelOp(
     "take_gradient",
     "The transpose of take.",
     lambda gg, out, g, indices, shape, axis: _take(gg, indices, axis=axis),
@@ -136,7 +136,7 @@ _take_along_axis = KernelOp(
     None,
     inputs=(1,),
 )
-_take_along_axis_gradient = KernelOp(
+_take_along_axis_gradient: KernelOp = KernelOp(
     "take_along_axis_gradient",
     "The transpose of take_along_axis.",
     lambda gg, out, g, indices, shape, axis: _take_along_axis(gg, indices, axis=axis),

@@ -21,7 +21,7 @@ class KernelOp(Op):
         doc: what it computes.
         derivatives: for each input ``(gradient, out, *inputs, **attributes) -> gradient of that input``, or None for an
             input without one. No derivatives at all: the operation is flat or its output is no real number.
-        inputs: the inputs that the derivatives read: True, False or positions. Others are given as their shape and dtype.
+        inputs: the inputs that the derivatives read: True, False or positions. Of others they get shape and dtype.
         output: whether the derivatives read the output (else they get None for it).
     """
 

@@ -14,7 +14,7 @@ from gradlite.ops.kernel import KernelOp
 from gradlite.ops.shape import broadcast_to, expand_dims, normalize_axis, reshape, squeeze, swapaxes, transpose
 from gradlite.tensor import Tensor
 
-_matmul = KernelOp(
+_matmul: KernelOp = KernelOp(
     "matmul",
     "The matrix product over the last two axes.",
     lambda g, out, a, b: _matmul(g, swapaxes(b, -1, -2)),

@@ -112,7 +112,9 @@ _layer_norm = _Norm(
 )
 
 
-def _inference_gradient(g: Tensor, out: Any, x: Tensor, gamma: Any, beta: Any, centre: Any, variance: Any, epsilon: float) -> Tensor:
+def _inference_gradient(
+    g: Tensor, out: Any, x: Tensor, gamma: Any, beta: Any, centre: Any, variance: Any, epsilon: float
+) -> Tensor:
     scale = rsqrt(variance + epsilon)
     return g * (scale if gamma is None else scale * gamma)
 
@@ -143,8 +145,8 @@ def _check_channels(x: Tensor, name: str, **parameters: Any) -> None:
 def batch_norm(x: Any, gamma: Any = None, beta: Any = None, epsilon: float = 1e-3) -> tuple[Tensor, Tensor, Tensor]:
     """Batch normalization over all axes but the last, by the batch's own statistics.
 
-    ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy, 2015), with the population variance,
-    computed from centred values.
+    ``y = gamma * (x - mean) / sqrt(variance + epsilon) + beta`` (Ioffe and Szegedy, 2015), with the population
+    variance, computed from centred values.
 
     Args:
         x: (..., c).
@@ -165,9 +167,7 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, epsilon: float = 1e-
     return _batch_norm(x, gamma, beta, epsilon=float(epsilon))
 
 
-def batch_norm_inference(
-    x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float = 1e-3
-) -> Tensor:
+def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float = 1e-3) -> Tensor:
     """Batch normalization by given statistics, as in inference; arguments as in ``batch_norm``.
 
     >>> import gradlite

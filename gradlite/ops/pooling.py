@@ -37,7 +37,7 @@ _scatter = KernelOp(
     None,
     inputs=(1,),
 )
-_gather = KernelOp(
+_gather: KernelOp = KernelOp(
     "max_pool2d_gather",
     "The tap that was the maximum: the transpose of the scatter.",
     lambda g, out, x, index, **a: _scatter(g, index, input_shape=x.shape, **a),
@@ -49,7 +49,7 @@ _avg_pool2d = KernelOp(
     "The mean of every window, without the padding.",
     lambda g, out, x, **a: _avg_pool2d_gradient(g, input_shape=x.shape, **a),
 )
-_avg_pool2d_gradient = KernelOp(
+_avg_pool2d_gradient: KernelOp = KernelOp(
     "avg_pool2d_gradient",
     "The transpose of avg_pool2d.",
     lambda gg, out, g, input_shape, **a: _avg_pool2d(gg, **a),
@@ -59,7 +59,7 @@ _upsample2d_nearest = KernelOp(
     "Every pixel repeated.",
     lambda g, out, x, size: _upsample2d_nearest_gradient(g, size=size),
 )
-_upsample2d_nearest_gradient = KernelOp(
+_upsample2d_nearest_gradient: KernelOp = KernelOp(
     "upsample2d_nearest_gradient",
     "The transpose of upsample2d_nearest.",
     lambda gg, out, g, size: _upsample2d_nearest(gg, size=size),
@@ -69,7 +69,7 @@ _upsample2d_bilinear = KernelOp(
     "Linear interpolation.",
     lambda g, out, x, size: _upsample2d_bilinear_gradient(g, size=size),
 )
-_upsample2d_bilinear_gradient = KernelOp(
+_upsample2d_bilinear_gradient: KernelOp = KernelOp(
     "upsample2d_bilinear_gradient",
     "The transpose of upsample2d_bilinear.",
     lambda gg, out, g, size: _upsample2d_bilinear(gg, size=size),
@@ -134,7 +134,9 @@ def _as_image(x: Any, window: int, strides: int | None, padding: Any, name: str)
     x = as_tensor(x)
     if x.ndim != 3:
         raise ValueError(f"{name}() needs sequences (n, length, c). Received: shape {x.shape}.")
-    borders = padding if isinstance(padding, str) else ((0, 0), padding if not isinstance(padding, int) else (padding,) * 2)
+    borders = (
+        padding if isinstance(padding, str) else ((0, 0), padding if not isinstance(padding, int) else (padding,) * 2)
+    )
     steps = (1, window if strides is None else strides)
     return reshape(x, (x.shape[0], 1, *x.shape[1:])), {"window": (1, window), "strides": steps, "padding": borders}
 

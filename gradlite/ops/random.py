@@ -15,7 +15,7 @@ from gradlite.random import Generator
 from gradlite.tensor import Tensor, wrap
 
 # The same draw gives the same mask, so dropout is linear and its own transpose.
-_dropout = KernelOp(
+_dropout: KernelOp = KernelOp(
     "dropout",
     "Elements set to zero at random, the others scaled.",
     lambda g, out, x, draw, rate, noise_shape: _dropout(g, draw, rate=rate, noise_shape=noise_shape),

@@ -43,21 +43,27 @@ _mean = KernelOp(
     lambda g, out, x, axis, keepdims: _spread(g * (1 / builtins.max(_count(x.shape, axis), 1)), x, axis, keepdims),
 )
 _max = KernelOp(
-    "max", "The largest.", lambda g, out, x, axis, keepdims: _shared(g, out, x, axis, keepdims), inputs=True, output=True
+    "max",
+    "The largest.",
+    lambda g, out, x, axis, keepdims: _shared(g, out, x, axis, keepdims),
+    inputs=True,
+    output=True,
 )
 _min = KernelOp(
-    "min", "The smallest.", lambda g, out, x, axis, keepdims: _shared(g, out, x, axis, keepdims), inputs=True, output=True
+    "min",
+    "The smallest.",
+    lambda g, out, x, axis, keepdims: _shared(g, out, x, axis, keepdims),
+    inputs=True,
+    output=True,
 )
 _logsumexp = KernelOp(
     "logsumexp",
     "log(sum(exp(x))).",
-    lambda g, out, x, axis, keepdims: (
-        _widen(g, x, axis, keepdims) * exp(x - _widen(out, x, axis, keepdims))
-    ),
+    lambda g, out, x, axis, keepdims: _widen(g, x, axis, keepdims) * exp(x - _widen(out, x, axis, keepdims)),
     inputs=True,
     output=True,
 )
-_cumsum = KernelOp(
+_cumsum: KernelOp = KernelOp(
     "cumsum",
     "The running sum.",
     lambda g, out, x, axis: flip(_cumsum(flip(g, axis), axis=axis), axis),

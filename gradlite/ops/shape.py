@@ -36,13 +36,13 @@ def normalize_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
 
 
 _reshape = ViewOp("reshape", lambda xp, x, shape: x.reshape(shape), lambda g, x, shape: reshape(g, x.shape))
-_transpose = ViewOp(
+_transpose: ViewOp = ViewOp(
     "transpose",
     lambda xp, x, axes: x.transpose(axes),
     lambda g, x, axes: _transpose(g, axes=tuple(int(i) for i in np.argsort(axes))),
 )
 _broadcast_to = ViewOp("broadcast_to", lambda xp, x, shape: xp.broadcast_to(x, shape), lambda g, x, shape: g)
-_flip = ViewOp("flip", lambda xp, x, axis: xp.flip(x, axis), lambda g, x, axis: _flip(g, axis=axis))
+_flip: ViewOp = ViewOp("flip", lambda xp, x, axis: xp.flip(x, axis), lambda g, x, axis: _flip(g, axis=axis))
 
 
 def reshape(x: Any, shape: int | Sequence[int]) -> Tensor:
@@ -143,9 +143,7 @@ def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
     (3, 2)
     """
     x, shape = as_tensor(x), tuple(shape)
-    fits = len(shape) >= x.ndim and builtins.all(
-        n in (1, m) for n, m in zip(x.shape, shape[len(shape) - x.ndim :])
-    )
+    fits = len(shape) >= x.ndim and builtins.all(n in (1, m) for n, m in zip(x.shape, shape[len(shape) - x.ndim :]))
     if not fits:
         raise ValueError(f"Cannot broadcast shape {x.shape} to {shape}.")
     return _broadcast_to(x, shape=shape)
@@ -235,9 +233,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
 _pad = KernelOp(
     "pad",
     "Constant padding.",
-    lambda g, out, x, widths, value: g[
-        tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths))
-    ],
+    lambda g, out, x, widths, value: g[tuple(slice(before, before + n) for n, (before, _) in zip(x.shape, widths))],
 )
 
 

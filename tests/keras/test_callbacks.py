@@ -13,6 +13,7 @@ import numpy as np
 import pytest
 
 from gradlite.keras.callbacks import (
+    BackupAndRestore,
     Callback,
     CallbackList,
     CSVLogger,
@@ -216,7 +217,7 @@ class TestEarlyStopping:
         return None
 
     @pytest.mark.parametrize(
-        "arguments, values, expected",
+        ("arguments", "values", "expected"),
         [
             ({"patience": 1}, (1, 2, 3), 2),
             ({"patience": 0}, (1, 2, 3), 2),
@@ -258,7 +259,7 @@ class TestEarlyStopping:
         assert self.stopped_after(callback, (9, 8, 7)) is None
 
     def test_a_log_that_is_not_there_warns_once_and_names_what_there_is(self) -> None:
-        with pytest.warns(UserWarning, match="Early stopping conditioned on metric `val_lss`") as caught:
+        with pytest.warns(UserWarning, match=r"Early stopping conditioned on metric `val_lss`") as caught:
             fit(FakeModel(), [EarlyStopping(monitor="val_lss")], losses(1, 2, 3))
         assert len(caught) == 1
         assert str(caught[0].message).endswith("Did you mean 'val_loss'? Available metrics are: loss,val_loss")
@@ -278,7 +279,7 @@ class TestDirection:
         assert self.improves("val_zork", [metric]) == direction
         assert self.improves("zork", [SimpleNamespace(name="compiled", metrics=[metric])]) == direction
 
-    @pytest.mark.parametrize("name", ["accuracy", "val_acc", "auc", "val_auc_1", "precision", "recall", "head_accuracy"])
+    @pytest.mark.parametrize("name", ["accuracy", "val_acc", "auc", "val_auc_1", "precision", "recall", "out_acc"])
     def test_well_known_names_go_up(self, name: str) -> None:
         assert self.improves(name) == "up"
 
@@ -292,7 +293,7 @@ class TestDirection:
             fit(FakeModel(), [kind(monitor="zork")], [{"zork": 1.0}])
 
     def test_an_unknown_mode_warns_and_means_auto(self) -> None:
-        with pytest.warns(UserWarning, match="EarlyStopping mode 'zz' is unknown, fallback to auto mode"):
+        with pytest.warns(UserWarning, match=r"EarlyStopping mode 'zz' is unknown, fallback to auto mode"):
             assert EarlyStopping(mode="zz").mode == "auto"
 
 
@@ -337,17 +338,17 @@ class TestModelCheckpoint:
 
     def test_without_the_log_nothing_is_saved_and_one_warning_says_why(self, tmp_path: Path) -> None:
         model = FakeModel()
-        with pytest.warns(UserWarning, match="zork") as caught:
+        with pytest.warns(UserWarning, match=r"zork") as caught:
             fit(model, [ModelCheckpoint(tmp_path / "m.keras", monitor="zork", save_best_only=True)], losses(1, 2))
         assert model.saved == []
         assert len(caught) == 1
 
     def test_an_unknown_name_in_the_path_is_an_error_that_lists_the_known_ones(self, tmp_path: Path) -> None:
-        with pytest.raises(KeyError, match="Failed to format this callback filepath.*zork.*epoch, loss, val_loss"):
+        with pytest.raises(KeyError, match=r"Failed to format this callback filepath.*zork.*epoch, loss, val_loss"):
             fit(FakeModel(), [ModelCheckpoint(tmp_path / "m{zork}.keras")], losses(1))
 
     @pytest.mark.parametrize(
-        "arguments, message",
+        ("arguments", "message"),
         [
             ({"filepath": "m.pt"}, r"must end in `\.keras`.*filepath=m\.pt"),
             ({"filepath": "m.h5", "save_weights_only": True}, r"must end in `\.weights\.h5` or `\.weights\.npz`"),
@@ -379,12 +380,12 @@ class TestLearningRates:
         assert model.optimizer.learning_rate == float(np.float32(0.003))
 
     def test_a_factor_of_one_is_refused(self) -> None:
-        with pytest.raises(ValueError, match="factor >= 1.0"):
+        with pytest.raises(ValueError, match=r"factor >= 1.0"):
             ReduceLROnPlateau(factor=1.0)
 
     def test_without_the_log_the_rate_is_logged_and_stays(self) -> None:
         model, epochs = FakeModel(), losses(1, 1, 1)
-        with pytest.warns(UserWarning, match="Learning rate reduction is conditioned on metric `zork`"):
+        with pytest.warns(UserWarning, match=r"Learning rate reduction is conditioned on metric `zork`"):
             fit(model, [ReduceLROnPlateau(monitor="zork", patience=1)], epochs)
         assert [logs["learning_rate"] for logs in epochs] == [0.01] * 3
 
@@ -403,11 +404,11 @@ class TestLearningRates:
         def schedule(epoch: int, rate: float) -> float:
             raise TypeError("mine")
 
-        with pytest.raises(TypeError, match="mine"):
+        with pytest.raises(TypeError, match=r"mine"):
             fit(FakeModel(), [LearningRateScheduler(schedule)], losses(1))
 
     def test_a_schedule_must_give_a_number(self) -> None:
-        with pytest.raises(ValueError, match="should be a float. Got: a"):
+        with pytest.raises(ValueError, match=r"should be a float. Got: a"):
             fit(FakeModel(), [LearningRateScheduler(lambda epoch: "a")], losses(1))  # type: ignore[arg-type, return-value]
 
 
@@ -440,6 +441,64 @@ class TestCSVLogger:
         assert os.listdir(tmp_path) == ["x.csv"]
 
 
+class TestBackupAndRestore:
+    class Model(FakeModel):
+        _initial_epoch: int | None = None
+
+        def save_weights(self, filepath: str, overwrite: bool = True) -> None:
+            np.savetxt(filepath, self.weights[0])
+
+        def load_weights(self, filepath: str) -> None:
+            self.weights = [np.loadtxt(filepath)]
+
+    def train(self, model: Model, callback: BackupAndRestore, epochs: range, fail_at: int | None = None) -> None:
+        """Train, with a power cut in the middle of epoch ``fail_at``."""
+        run = CallbackList([callback], model)
+        run.on_train_begin()
+        for epoch in epochs[model._initial_epoch or 0 :]:
+            run.on_epoch_begin(epoch)
+            for batch in range(3):
+                model.weights = [model.weights[0] + 1]
+                if (epoch, batch) == (fail_at, 2):
+                    return
+                run.on_train_batch_end(batch)
+            run.on_epoch_end(epoch)
+        run.on_train_end()
+
+    def test_training_goes_on_after_the_last_complete_epoch(self, tmp_path: Path) -> None:
+        backup = tmp_path / "backup"
+        self.train(self.Model(), BackupAndRestore(backup), range(4), fail_at=2)
+        model = self.Model()
+        self.train(model, BackupAndRestore(backup), range(4))
+        assert model._initial_epoch == 2
+        assert model.weights[0].tolist() == [12.0, 12.0]
+        assert not backup.exists()
+
+    def test_with_a_number_of_batches_the_interrupted_epoch_begins_again(self, tmp_path: Path) -> None:
+        self.train(self.Model(), BackupAndRestore(tmp_path, save_freq=2), range(4), fail_at=2)
+        model = self.Model()
+        CallbackList([BackupAndRestore(tmp_path)], model).on_train_begin()
+        assert model._initial_epoch == 2
+        assert model.weights[0].tolist() == [8.0, 8.0]
+        assert len(os.listdir(tmp_path)) == 2
+
+    def test_a_finished_backup_may_be_kept(self, tmp_path: Path) -> None:
+        self.train(self.Model(), BackupAndRestore(tmp_path, delete_checkpoint=False), range(2))
+        model = self.Model()
+        self.train(model, BackupAndRestore(tmp_path), range(2))
+        assert model.weights[0].tolist() == [6.0, 6.0]
+
+    def test_without_a_backup_training_begins_at_the_beginning(self, tmp_path: Path) -> None:
+        model = self.Model()
+        self.train(model, BackupAndRestore(tmp_path / "none"), range(1))
+        assert model._initial_epoch is None
+
+    def test_a_damaged_backup_is_named(self, tmp_path: Path) -> None:
+        (tmp_path / "training_state.json").write_text("{}")
+        with pytest.raises(ValueError, match=r"training_state\.json is damaged.*Remove it"):
+            self.train(self.Model(), BackupAndRestore(tmp_path), range(1))
+
+
 class TestTerminateOnNaN:
     @pytest.mark.parametrize("loss", [math.nan, math.inf])
     def test_a_loss_that_is_no_number_stops_training(self, loss: float, capsys: pytest.CaptureFixture[str]) -> None:
@@ -463,7 +522,7 @@ class TestLambdaCallback:
         assert calls == [0, 1, "test"]
 
     def test_an_unknown_hook_is_refused(self) -> None:
-        with pytest.raises(TypeError, match="no hook 'on_lunch'"):
+        with pytest.raises(TypeError, match=r"no hook 'on_lunch'"):
             LambdaCallback(on_lunch=print)
 
 

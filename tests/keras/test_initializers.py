@@ -27,7 +27,7 @@ RANDOM = [
 
 
 @pytest.mark.parametrize(
-    "shape, fans",
+    ("shape", "fans"),
     [((), (1, 1)), ((5,), (5, 5)), ((3, 4), (3, 4)), ((3, 3, 4, 8), (36, 72)), ((3, 4, 8), (12, 24)),
      ((2, 3, 4, 5, 6), (120, 144))],
 )  # fmt: skip
@@ -36,7 +36,7 @@ def test_fans_are_those_of_keras(shape: tuple[int, ...], fans: tuple[int, int]) 
 
 
 @pytest.mark.parametrize(
-    "kind, variance, limit",
+    ("kind", "variance", "limit"),
     [
         ("glorot_uniform", 2 / (200 + 300), math.sqrt(6 / 500)),
         ("glorot_normal", 2 / (200 + 300), 2 * math.sqrt(2 / 500) / 0.87962566103423978),
@@ -119,17 +119,17 @@ def test_constants() -> None:
 
 @pytest.mark.parametrize("shape", [(3,), (3, 3, 3)])
 def test_identity_needs_a_matrix(shape: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="only be used for 2D matrices.*rank"):
+    with pytest.raises(ValueError, match=r"only be used for 2D matrices.*rank"):
         initializers.Identity()(shape)
 
 
 def test_orthogonal_needs_two_axes() -> None:
-    with pytest.raises(ValueError, match="at least two-dimensional.*rank 1"):
+    with pytest.raises(ValueError, match=r"at least two-dimensional.*rank 1"):
         initializers.Orthogonal()((3,))
 
 
 @pytest.mark.parametrize(
-    "arguments, message",
+    ("arguments", "message"),
     [({"scale": 0}, "`scale` must be positive"), ({"mode": "zz"}, "Invalid `mode`"),
      ({"distribution": "zz"}, "Invalid `distribution`"), ({"seed": "a"}, "`seed` must be an integer or None"),
      ({"seed": 1.5}, "seed=1.5")],
@@ -140,7 +140,7 @@ def test_wrong_arguments_are_refused(arguments: dict[str, Any], message: str) ->
 
 
 @pytest.mark.parametrize(
-    "name, kind",
+    ("name", "kind"),
     [("he_normal", initializers.HeNormal), ("HeNormal", initializers.HeNormal), ("normal", initializers.RandomNormal),
      ("uniform", initializers.RandomUniform), ("one", initializers.Ones), ("zero", initializers.Zeros),
      ("zeros", initializers.Zeros), ("glorot_uniform", initializers.GlorotUniform),
@@ -167,7 +167,7 @@ def test_get_takes_instances_classes_functions_arrays_and_none() -> None:
 def test_a_misspelt_name_is_answered_with_the_nearest() -> None:
     with pytest.raises(ValueError, match=r"Could not interpret initializer identifier: 'he_norml'. Did you mean 'he_n"):
         initializers.get("he_norml")
-    with pytest.raises(ValueError, match="Could not interpret initializer identifier: 3 of type int"):
+    with pytest.raises(ValueError, match=r"Could not interpret initializer identifier: 3 of type int"):
         initializers.get(3)
 
 
@@ -197,5 +197,5 @@ def test_an_initializer_of_the_users_own_is_found_by_name_in_custom_objects() ->
 
     config = initializers.serialize(Ramp())
     assert type(initializers.deserialize(config, custom_objects={"Ramp": Ramp})) is Ramp
-    with pytest.raises(ValueError, match="Ramp"):
+    with pytest.raises(ValueError, match=r"Ramp"):
         initializers.deserialize(config)

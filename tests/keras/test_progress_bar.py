@@ -67,10 +67,12 @@ def test_three_slow_steps_on_a_terminal_are_drawn_exactly_as_keras_draws_them(
     assert terminal.getvalue() == (
         f"\r\033[1m1/3\033[0m \033[32m{'━' * 6}\033[0m\033[37m{'━' * 14}\033[0m \033[1m1s\033[0m 600ms/step"
         f" - loss: 1.0000{values}"
-        + "\b" * len(first)
+        + "\b"
+        * len(first)
         + f"\r\033[1m2/3\033[0m \033[32m{'━' * 13}\033[0m\033[37m{'━' * 7}\033[0m \033[1m0s\033[0m 600ms/step"
         f" - loss: 0.7500{values}"
-        + "\b" * len(first)
+        + "\b"
+        * len(first)
         + f"\r\033[1m3/3\033[0m \033[32m{'━' * 20}\033[0m\033[37m\033[0m \033[1m2s\033[0m 600ms/step"
         f" - loss: 0.3333{values}\n"
     )
@@ -108,7 +110,7 @@ def test_an_unknown_length_becomes_known_when_the_epoch_ends(clock: Clock, log_f
     assert log_file.getvalue() == "3/3 - 3s - 1s/step\n"
 
 
-@pytest.mark.parametrize("seconds, text", [(30, "60s"), (60, "2:00"), (75, "2:30"), (2000, "1:06:40")])
+@pytest.mark.parametrize(("seconds", "text"), [(30, "60s"), (60, "2:00"), (75, "2:30"), (2000, "1:06:40")])
 def test_the_time_left_is_in_seconds_minutes_or_hours(
     clock: Clock, terminal: FakeTerminal, seconds: float, text: str
 ) -> None:
@@ -119,7 +121,7 @@ def test_the_time_left_is_in_seconds_minutes_or_hours(
 
 
 @pytest.mark.parametrize(
-    "seconds, text",
+    ("seconds", "text"),
     [(2.0, "2s/step"), (0.035, "35ms/step"), (0.000172, "172us/step"), (0.0, "0s/step"), (0.001, "1ms/step")],
 )
 def test_the_time_per_step_has_the_unit_that_fits(
@@ -141,9 +143,7 @@ def test_the_first_step_does_not_count_for_the_time_per_step(clock: Clock, log_f
     assert log_file.getvalue() == f"3/3 {'━' * 20} 11s 500ms/step\n"
 
 
-def test_time_after_the_last_step_counts_for_the_epoch_but_not_for_a_step(
-    clock: Clock, log_file: io.StringIO
-) -> None:
+def test_time_after_the_last_step_counts_for_the_epoch_but_not_for_a_step(clock: Clock, log_file: io.StringIO) -> None:
     bar = Progbar(2)
     for _ in range(2):
         clock.now += 1
@@ -178,8 +178,11 @@ def test_values_are_averaged_over_steps_unless_they_are_stateful(clock: Clock, t
     assert terminal.getvalue().endswith(" - loss: 2.5000 - accuracy: 3.0000")  # (1 * 1 + 3 * 3) / 4
 
 
-@pytest.mark.parametrize("value, text", [(0.5, "0.5000"), (0.001, "1.0000e-03"), (0, "0.0000e+00"), (-2.0, "-2.0000"),
-                                         (float("nan"), "nan"), ("warm", "warm"), (None, "None")])  # fmt: skip
+@pytest.mark.parametrize(
+    ("value", "text"),
+    [(0.5, "0.5000"), (0.001, "1.0000e-03"), (0, "0.0000e+00"), (-2.0, "-2.0000"), (float("nan"), "nan"),
+     ("warm", "warm"), (None, "None")],
+)  # fmt: skip
 def test_numbers_are_written_as_keras_writes_them(
     clock: Clock, log_file: io.StringIO, value: object, text: str
 ) -> None:

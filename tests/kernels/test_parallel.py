@@ -58,6 +58,15 @@ def test_an_exception_of_any_part_reaches_the_caller_and_the_pool_lives_on(faili
     assert calls() == [(t, threads) for t in range(threads)]
 
 
+def test_every_part_handles_floating_point_errors_as_the_caller_does():
+    zeros = np.zeros(2)
+    with np.errstate(invalid="ignore"):
+        parallel.run(lambda t, threads: zeros / zeros)
+    last = parallel.available_threads() - 1
+    with np.errstate(invalid="raise"), pytest.raises(FloatingPointError):
+        parallel.run(lambda t, threads: zeros / zeros if t == last else None)
+
+
 def test_a_nested_run_runs_its_parts_in_the_thread_it_is_in():
     threads = parallel.available_threads()
     inner = {}

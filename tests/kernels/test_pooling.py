@@ -104,6 +104,17 @@ def test_large_windows_number_their_taps_in_four_bytes(kernels):
     assert (y.item(), index.item()) == (1, 17 * 18 + 16)
 
 
+def test_the_largest_numbers_are_compared_without_overflow(kernels):
+    x = np.full((4, 8, 8, 64), np.finfo(np.float32).max)
+    x[:, ::2, 1::2] = np.inf
+    x[:, :2] = -np.inf
+    y, index = kernels["max_pool2d"](x, **HALVING)
+    assert (y[:, 0] == -np.inf).all()
+    assert (y[:, 1:] == np.inf).all()
+    assert (index[:, 0] == 0).all()
+    assert (index[:, 1:] == 1).all()
+
+
 @pytest.mark.parametrize("seed", range(18))
 def test_scatter_adds_every_gradient_at_the_maximum(kernels, seed):
     x, options = random_case(seed)

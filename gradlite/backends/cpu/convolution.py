@@ -194,28 +194,33 @@ def _scatter(gradient: np.ndarray, back: np.ndarray, dx: np.ndarray, geometry: G
 
     Windows overlap, so a thread owns whole images; within one, taps are added in a fixed order.
     """
-    ow, kh, kw = geometry.ow, geometry.kh, geometry.kw
-    c, f = dx.shape[3], gradient.shape[3]
+    oh, ow, depth = geometry.oh, geometry.ow, geometry.kh * geometry.kw
+    _, height, width, c = dx.shape
+    f = gradient.shape[3]
     planar = c < PLANAR_CHANNELS
-    blocks = Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (kh * kw * c * dx.itemsize)))
-    weights = np.ascontiguousarray(back.transpose(0, 1, 3, 2) if planar else back)
+    blocks = Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (depth * c * dx.itemsize)))
+    weights = np.ascontiguousarray(back.transpose(2, 0, 1, 3)).reshape(f, depth * c)
 
     def part(t: int, threads: int) -> None:
         for i0, i1, r0, r1 in blocks.part_of_images(t, threads):
-            if r0 == 0:
-                dx[i0:i1] = 0
-            rows = gradient[i0:i1, r0:r1].reshape(-1, f)
-            shape = (kh * kw, c, len(rows)) if planar else (kh * kw, len(rows), c)
-            products = scratch("columns", shape, dx.dtype)
+            sums = dx[i0:i1]
             if planar:
-                np.matmul(weights.reshape(-1, f), rows.T, out=products.reshape(-1, len(rows)))
-                taps = products.reshape(kh * kw, c, i1 - i0, r1 - r0, ow).transpose(0, 2, 3, 4, 1)
+                sums = scratch("sums", (c, i1 - i0, height, width), dx.dtype).transpose(1, 2, 3, 0)
+            if r0 == 0:
+                sums[...] = 0
+            rows = gradient[i0:i1, r0:r1].reshape(-1, f)
+            shape = i1 - i0, r1 - r0, ow
+            if planar:
+                products = np.matmul(weights.T, rows.T, out=scratch("columns", (depth * c, len(rows)), dx.dtype))
+                taps = products.reshape(depth, c, *shape).transpose(0, 2, 3, 4, 1)
             else:
-                np.matmul(rows, weights.reshape(-1, f, c), out=products)
-                taps = products.reshape(kh * kw, i1 - i0, r1 - r0, ow, c)
-            for tap, outs, ins in block_taps(geometry, dx.shape[1:3], r0, r1):
-                target = dx[i0:i1, ins[0], ins[1]]
+                products = np.matmul(rows, weights, out=scratch("columns", (len(rows), depth * c), dx.dtype))
+                taps = products.reshape(*shape, depth, c).transpose(3, 0, 1, 2, 4)
+            for tap, outs, ins in block_taps(geometry, (height, width), r0, r1):
+                target = sums[:, ins[0], ins[1]]
                 target += taps[tap, :, outs[0], outs[1]]
+            if planar and r1 == oh:
+                dx[i0:i1] = sums
 
     run(part, parts=blocks.images, work=2 * geometry.pixels * back.size)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import contextvars
 import ctypes
 import math
 import os
@@ -59,7 +60,7 @@ class _Worker:
         self.done = threading.Lock()
         self.go.acquire()
         self.finished = True
-        self.task: tuple[Part, int, int] | None = None
+        self.task: tuple[contextvars.Context, Part, int, int] | None = None
         self.error: BaseException | None = None
         threading.Thread(target=self._serve, name="gradlite", daemon=True).start()
 
@@ -68,21 +69,22 @@ class _Worker:
         while True:
             self.go.acquire()
             assert self.task is not None
-            function, t, threads = self.task
+            context, function, t, threads = self.task
             try:
-                function(t, threads)
+                context.run(function, t, threads)
             except BaseException as error:  # handed to the caller of run
                 self.error = error
             # The caller's arrays must not live on in a sleeping thread.
             self.task = None
-            del function
+            del context, function
             self.finished = True
             self.done.release()
 
     def start(self, function: Part, t: int, threads: int) -> None:
         self.done.acquire(blocking=False)
         self.finished = False
-        self.task = (function, t, threads)
+        # A part sees the caller's context variables, among them numpy.errstate.
+        self.task = (contextvars.copy_context(), function, t, threads)
         self.go.release()
 
     def wait(self) -> BaseException | None:

@@ -71,8 +71,8 @@ def _max_of_four(x: np.ndarray, y: np.ndarray, index: np.ndarray) -> bool:
     np.maximum(c, d, out=below)
     np.greater(below, y, out=pair)
     np.maximum(y, below, out=y)
-    # The maximum passes a NaN on, comparisons do not name it. Infinities of both signs may look like one: no matter.
-    if np.isnan(np.add.reduce(y, axis=None)):
+    # The maximum passes a NaN on, but comparisons do not name it.
+    if y.size and np.isnan(y.max()):
         return False
     # index = 2 * pair + (lower if pair else upper), in logical operations on bytes
     lower ^= upper

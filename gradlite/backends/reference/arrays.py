@@ -100,9 +100,7 @@ def take_gradient(
     """The transpose of ``take``: zeros of ``shape`` with each row of ``gradient`` added where it was read."""
     result = xp.zeros(shape, gradient.dtype)
     rows = xp.moveaxis(result, axis, 0)
-    spread = xp.moveaxis(
-        gradient.reshape(shape[:axis] + (indices.size,) + shape[axis + 1 :]), axis, 0
-    )
+    spread = xp.moveaxis(gradient.reshape(shape[:axis] + (indices.size,) + shape[axis + 1 :]), axis, 0)
     xp.add.at(rows, indices.reshape(-1), spread)
     return into(out, result)
 

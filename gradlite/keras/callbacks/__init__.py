@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from gradlite.keras.callbacks.backup import BackupAndRestore
 from gradlite.keras.callbacks.base import Callback, CallbackList
 from gradlite.keras.callbacks.csv_logger import CSVLogger
 from gradlite.keras.callbacks.early_stopping import EarlyStopping
@@ -13,6 +14,7 @@ from gradlite.keras.callbacks.progress import ProgbarLogger
 from gradlite.keras.callbacks.terminate_on_nan import TerminateOnNaN
 
 __all__ = [
+    "BackupAndRestore",
     "CSVLogger",
     "Callback",
     "CallbackList",

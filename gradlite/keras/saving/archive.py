@@ -98,7 +98,7 @@ def _read_weights(model: Any, archive: zipfile.ZipFile, path: str) -> None:
 
 def _read(archive: zipfile.ZipFile, member: str, path: str) -> bytes:
     if member not in archive.namelist():
-        raise ValueError(f"{path} is not a .keras file: it holds no {member}.")
+        raise ValueError(f"{path} is not a complete .keras file: it holds no {member}.")
     try:
         return archive.read(member)
     except (zipfile.BadZipFile, zlib.error, EOFError) as error:

@@ -40,6 +40,7 @@ _KERAS_EXTRAS: dict[str, Any] = {
     "renorm": False,
     "renorm_clipping": None,
     "renorm_momentum": 0.99,
+    "rms_scaling": False,
     "sparse": False,
     "synchronized": False,
 }
@@ -148,14 +149,9 @@ def _instance(config: Mapping[str, Any]) -> Any:
     kind = _find(config)
     if not inspect.isclass(kind):
         return kind
-    inner = dict(config["config"] or {})
+    inner = dict(_without_extras(config)["config"] or {})
     if isinstance(inner.get("dtype"), Mapping):
         inner["dtype"] = _build(inner["dtype"])
-    if kind.__module__.startswith("gradlite."):
-        accepted = inspect.signature(kind).parameters
-        for key, off in _KERAS_EXTRAS.items():
-            if key in inner and key not in accepted and inner[key] == off:
-                del inner[key]
     try:
         instance = kind.from_config(inner) if hasattr(kind, "from_config") else kind(**inner)
     except TypeError as error:
@@ -164,6 +160,23 @@ def _instance(config: Mapping[str, Any]) -> Any:
     if build_config and not getattr(instance, "built", True) and hasattr(instance, "build_from_config"):
         instance.build_from_config(_build(build_config))
     return instance
+
+
+def _without_extras(config: Any) -> Any:
+    """``config`` without what Keras says of features that are switched off and do not exist here, at any depth."""
+    if isinstance(config, (list, tuple)):
+        return [_without_extras(value) for value in config]
+    if not isinstance(config, Mapping):
+        return config
+    plain = {key: _without_extras(value) for key, value in config.items()}
+    inner = plain.get("config")
+    if isinstance(inner, dict) and str(plain.get("module")).startswith("keras"):
+        kind = _public_objects(plain["module"]).get(plain.get("class_name", ""))
+        accepted = inspect.signature(kind).parameters if kind is not None else {}
+        for key, off in _KERAS_EXTRAS.items():
+            if key in inner and key not in accepted and inner[key] == off:
+                del inner[key]
+    return plain
 
 
 def _find(config: Mapping[str, Any]) -> Any:
@@ -181,7 +194,7 @@ def _find(config: Mapping[str, Any]) -> Any:
         return known[name]
     raise ValueError(
         f"{name!r} is neither gradlite's nor registered.{suggest(name, known)} If it is yours, pass "
-        f"custom_objects={{{name!r}: ...}}, or register it with `@keras.utils.register_keras_serializable()` before loading."
+        f"custom_objects={{{name!r}: ...}}, or register it with `keras.utils.register_keras_serializable`."
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import zipfile
 import zlib
@@ -130,7 +131,6 @@ def write_store(file: IO[bytes] | str, arrays: Mapping[str, np.ndarray], hdf5: b
 
 def _h5py() -> Any:
     try:
-        import h5py
+        return importlib.import_module("h5py")
     except ImportError:
         raise ImportError(_NO_H5PY) from None
-    return h5py

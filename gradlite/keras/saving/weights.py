@@ -27,9 +27,7 @@ def save_weights(model: Any, filepath: str | os.PathLike[str], overwrite: bool =
     path = with_suffix(filepath, SUFFIXES, "a file of weights")
     named = named_variables(model)
     if not named:
-        raise ValueError(
-            f"The model {_name_of(model)!r} has no weights yet; build it or call it first."
-        )
+        raise ValueError(f"The model {_name_of(model)!r} has no weights yet; build it or call it first.")
     with replacing(path, overwrite) as temporary:
         write_store(temporary, arrays_of(model), path.endswith(".h5"), names_of_owners(model))
 

@@ -1,0 +1,383 @@
+"""Optimizer: what all optimizers share. The order of an update, clipping, decay, averages, configs."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from gradlite.autograd import no_grad
+from gradlite.backends import Backend, default_backend
+from gradlite.keras.backend import floatx
+from gradlite.keras.optimizers import schedules
+from gradlite.keras.optimizers.gradients import checked_gradients
+from gradlite.keras.optimizers.group import Group, Piece, Slot
+from gradlite.keras.optimizers.options import Options
+from gradlite.keras.optimizers.rate import LearningRate
+from gradlite.keras.utils.naming import unique_name
+from gradlite.keras.variables import Variable
+from gradlite.tensor import Tensor
+
+
+class Optimizer(LearningRate, Options):
+    """Base class of optimizers.
+
+    Args:
+        learning_rate: a float, a ``LearningRateSchedule``, or a function without arguments that returns the rate.
+        weight_decay: every update first takes ``weight_decay * learning_rate`` of each weight away.
+        clipnorm: the largest norm of each variable's gradient.
+        clipvalue: the largest absolute value in a gradient.
+        global_clipnorm: the largest norm of all gradients taken together. One of the three may be given.
+        use_ema: keep an exponential moving average of every weight.
+        ema_momentum: ``average = ema_momentum * average + (1 - ema_momentum) * weight``.
+        ema_overwrite_frequency: after so many updates the weights become their averages; None: never by itself.
+        loss_scale_factor: the loss was multiplied by this (see ``scale_loss``), so gradients are divided by it.
+        gradient_accumulation_steps: update only every so many calls, with the mean of their gradients.
+        name: for messages and files.
+
+    An optimizer of your own overrides ``update_step`` with operations on Tensors, as in Keras:
+
+    >>> import gradlite
+    >>> from gradlite.keras.optimizers import Optimizer
+    >>> class Signs(Optimizer):
+    ...     def update_step(self, gradient, variable, learning_rate):
+    ...         variable.assign_sub(learning_rate * gradlite.sign(gradient))
+    >>> w = gradlite.Variable([1.0, -1.0])
+    >>> Signs(0.5).apply([gradlite.Tensor([3.0, -4.0])], [w])
+    >>> w.numpy()
+    array([ 0.5, -0.5], dtype=float32)
+    """
+
+    def __init__(self, learning_rate: Any, *, name: str | None = None, **options: Any) -> None:
+        self._set_options(type(self).__name__, options)
+        self.name = name or unique_name(type(self).__name__)
+        self.built = False
+        self._iterations = Variable(np.int64(0), trainable=False, name="iteration", dtype="int64")
+        self._learning_rate: Any = self._checked_rate(learning_rate)
+        self._own_variables: list[Variable] = []
+        self._groups: list[Group] = []
+        self._layout = 0  # how often memory or the kind of learning rate changed
+        self._trainable_variables: list[Variable] = []
+        self._excluded: tuple[set[int], re.Pattern[str] | None] = (set(), None)
+        self._counted: tuple[int, int] | None = None  # the iterations variable's version, and its value then
+        self._move_to(default_backend())
+
+    # What a subclass provides.
+
+    def slots(self) -> Sequence[Sequence[Slot]]:
+        """The state kept for every variable. Slots of one inner sequence take turns in ``variables``, as in Keras."""
+        return ()
+
+    def update(
+        self, backend: Backend, parameter: Any, gradient: Any, state: Mapping[str, Any], rate: Any, step: Any
+    ) -> None:
+        """Launch the update of a contiguous run: 1-D arrays, with ``rate`` and ``step`` (from 1 on) 0-d arrays."""
+        raise NotImplementedError(f"{type(self).__name__} must override `update_step` or `update`.")
+
+    def prepare(self, backend: Backend, step: Any) -> None:
+        """Launch what one update needs once, whatever the number of runs."""
+
+    def update_step(self, gradient: Tensor, variable: Variable, learning_rate: Tensor) -> None:
+        """Update one variable; for optimizers of your own. Those built in update whole runs of variables at once."""
+        raise NotImplementedError
+
+    def add_variable(
+        self, shape: Sequence[int], initializer: Any = 0.0, dtype: Any = None, name: str = "variable"
+    ) -> Variable:
+        """State of the optimizer, listed in ``variables``; ``initializer`` is a number or a function (shape, dtype)."""
+        dtype = dtype or floatx()
+        value = initializer(tuple(shape), dtype) if callable(initializer) else np.full(tuple(shape), initializer, dtype)
+        variable = Variable(value, trainable=False, name=name, dtype=dtype)
+        self._own_variables.append(variable)
+        return variable
+
+    def add_variable_from_reference(
+        self, reference_variable: Variable, name: str = "var", initializer: Any = 0.0
+    ) -> Variable:
+        """State of the shape and dtype of a variable."""
+        full_name = f"{reference_variable.path.replace('/', '_')}_{name}"
+        return self.add_variable(reference_variable.shape, initializer, reference_variable.dtype, full_name)
+
+    # Variables.
+
+    def build(self, variables: Iterable[Variable]) -> None:
+        """Make the state for ``variables``. Variables that come later, by unfreezing layers, are added; state stays."""
+        new = self._unknown_variables(variables)
+        if self.built and not new:
+            return
+        self._trainable_variables += new
+        self._group()
+        self.built = True
+
+    def _unknown_variables(self, variables: Iterable[Variable]) -> list[Variable]:
+        known = {id(variable) for variable in self._trainable_variables}
+        return [variable for variable in variables if id(variable) not in known]
+
+    def _group(self) -> None:
+        """Lay all variables out in flat buffers, one for each dtype."""
+        previous = {key: slot for group in self._groups for key, slot in group.slots.items()}
+        kinds: dict[Any, list[Variable]] = {}
+        for variable in self._trainable_variables:
+            if variable.size:
+                kinds.setdefault(variable.dtype, []).append(variable)
+        devices = sorted({variable.device for variable in self._trainable_variables})
+        if len(devices) > 1:
+            raise ValueError(f"An optimizer's variables must be on one device. Received variables on {devices}.")
+        slots = [slot for together in self._all_slots() for slot in together]
+        self._groups = [Group(variables, slots, previous) for variables in kinds.values()]
+        self._layout += 1
+        if self._groups:
+            self._move_to(self._groups[0].backend)
+
+    def _all_slots(self) -> list[Sequence[Slot]]:
+        shared: list[Sequence[Slot]] = []
+        if self.use_ema:
+            shared.append([Slot("average")])
+        if self.gradient_accumulation_steps:
+            shared.append([Slot("gradient_accumulator")])
+        return [*shared, *self.slots()]
+
+    def _move_to(self, backend: Backend) -> None:
+        for variable in (self._iterations, self._learning_rate, *self._own_variables):
+            if isinstance(variable, Variable) and variable.backend is not backend:
+                variable.data = backend.asarray(variable.numpy())
+                variable.backend = backend
+        self._backend = backend
+        self._one = backend.full((), 1, np.int64)
+        self._step = backend.full((), 1, np.int64)
+        self._rate = backend.full((), 0, np.dtype(floatx()))
+
+    @property
+    def variables(self) -> list[Variable]:
+        """All state: the iteration, the learning rate if it is a number, then the slots of all variables."""
+        result = [self._iterations]
+        if isinstance(self._learning_rate, Variable):
+            result.append(self._learning_rate)
+        found = {key: slot for group in self._groups for key, slot in group.slots.items()}
+        for together in self._all_slots():
+            for variable in self._trainable_variables:
+                result += [found[id(variable), slot.name] for slot in together if (id(variable), slot.name) in found]
+        return result + self._own_variables
+
+    @property
+    def iterations(self) -> Tensor:
+        """The number of updates so far; with accumulation, calls divided by ``gradient_accumulation_steps``."""
+        if self.gradient_accumulation_steps:
+            return self._iterations // self.gradient_accumulation_steps
+        return self._iterations
+
+    # The update.
+
+    def apply_gradients(self, grads_and_vars: Iterable[tuple[Any, Variable]]) -> Tensor:
+        """``apply`` for pairs of gradient and variable; returns the iteration."""
+        pairs = list(grads_and_vars)
+        self.apply([gradient for gradient, _ in pairs], [variable for _, variable in pairs])
+        return self._iterations
+
+    def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
+        """Update the variables, one gradient for each; None for a variable that the loss does not depend on.
+
+        Raises:
+            ValueError: for lists of different lengths, a gradient of another shape than its variable, or no gradient.
+        """
+        grads = list(grads)
+        if not grads:
+            return
+        if trainable_variables is None:
+            if not self.built:
+                raise ValueError(
+                    "apply() without variables needs an optimizer that was built. "
+                    "Call `optimizer.build(variables)` first, or pass the variables."
+                )
+            trainable_variables = self._trainable_variables
+        given = checked_gradients(grads, list(trainable_variables))
+        new = self._unknown_variables(trainable_variables)
+        if self.built and new and self._is_custom():
+            raise ValueError(
+                f"Unknown variables {[variable.path for variable in new]}: {type(self).__name__} has state for the "
+                "variables it was built with. Create a new optimizer for them."
+            )
+        if new or not self.built:
+            self.build(trainable_variables)
+        with no_grad():
+            self._apply(given)
+
+    def _apply(self, given: dict[int, Any]) -> None:
+        """Unscale, accumulate, clip, decay, update, average, constrain, count: the order is Keras's."""
+        is_update, overwrite, _ = self.phase()
+        rate = self._current_rate()
+        self._set_step()
+        work = []
+        for group in self._groups:
+            arrays = [given.get(id(variable)) for variable in group.variables]
+            pieces = group.gather(arrays, in_place=self._changes_gradients())
+            if self.loss_scale_factor is not None:
+                for piece in pieces:
+                    self._backend.launch("scale", piece.gradient, factor=1.0 / self.loss_scale_factor)
+            if self.gradient_accumulation_steps:
+                group.accumulate(pieces, self.gradient_accumulation_steps, is_update)
+            work.append((group, arrays, pieces))
+        if is_update:
+            self._clip(work)
+            if self.weight_decay is not None:
+                for group, arrays, _ in work:
+                    group.decay(self._decays, [a is not None for a in arrays], rate, self.weight_decay)
+            self._update_all(work, rate)
+        self._average(overwrite)
+        for variable in self._trainable_variables:
+            if id(variable) in given:
+                variable.bump_version()
+                if variable.constraint is not None:
+                    variable.assign(variable.constraint(variable))
+        self._backend.launch("assign_add", self._iterations.data, self._one)
+        self._iterations.bump_version()
+        self.count_step()
+
+    def _update_all(self, work: list[tuple[Group, list[Any], list[Piece]]], rate: Any) -> None:
+        self.prepare(self._backend, self._step)
+        if self._is_custom():
+            rate_tensor = Tensor(rate)
+            for group, _, pieces in work:
+                self._update_each(group, pieces, rate_tensor)
+            return
+        for group, _, pieces in work:
+            for start, stop, gradient in pieces:
+                state = {name: array[start:stop] for name, array in group.states.items()}
+                self.update(self._backend, group.flat.data[start:stop], gradient, state, rate, self._step)
+
+    def _is_custom(self) -> bool:
+        return type(self).update_step is not Optimizer.update_step
+
+    def _update_each(self, group: Group, pieces: list[Piece], rate: Tensor) -> None:
+        for variable, offset in zip(group.variables, group.flat.offsets):
+            for start, stop, gradient in pieces:
+                if start <= offset < stop:
+                    own = gradient[offset - start : offset - start + variable.size]
+                    self.update_step(Tensor(own.reshape(variable.shape)), variable, rate)
+
+    def _changes_gradients(self) -> bool:
+        """Whether gradients are written to on the way, and so have to be copies."""
+        options = (self.loss_scale_factor, self.gradient_accumulation_steps, self.clipnorm, self.clipvalue)
+        return any(option is not None for option in (*options, self.global_clipnorm))
+
+    def _clip(self, work: list[tuple[Group, list[Any], list[Piece]]]) -> None:
+        launch = self._backend.launch
+        if self.clipnorm is not None:
+            for group, arrays, _ in work:
+                group.clip_each(arrays, self.clipnorm)
+        elif self.global_clipnorm is not None:
+            gradients = [piece.gradient for _, _, pieces in work for piece in pieces]
+            squares = launch("square_sum", *gradients)
+            for gradient in gradients:
+                launch("scale_to_norm", gradient, squares, norm=self.global_clipnorm)
+        elif self.clipvalue is not None:
+            for _, _, pieces in work:
+                for piece in pieces:
+                    launch("clip_by_value", piece.gradient, limit=self.clipvalue)
+
+    def _average(self, overwrite: bool) -> None:
+        if self.use_ema:
+            for group in self._groups:
+                group.average(self._step, self.ema_momentum)
+                if overwrite:
+                    group.overwrite_with_average()
+
+    def exclude_from_weight_decay(
+        self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
+    ) -> None:
+        """Leave these variables, and those whose name contains one of ``var_names``, without weight decay.
+
+        Raises:
+            ValueError: if the optimizer is built already.
+        """
+        if self.built:
+            raise ValueError("`exclude_from_weight_decay()` can only be configured before the optimizer is built.")
+        names = "|".join(sorted(set(var_names or ())))
+        self._excluded = {id(variable) for variable in var_list or ()}, re.compile(names) if names else None
+
+    def _decays(self, variable: Variable) -> bool:
+        identities, names = self._excluded
+        return id(variable) not in identities and not (names is not None and names.search(variable.name))
+
+    # What a step launches, for those who record and replay steps.
+
+    def phase(self) -> tuple[bool, bool, int]:
+        """(whether the next ``apply`` updates, whether it overwrites weights with averages, a count of memory changes).
+
+        A recorded step stands for steps of the same phase alone. Learning rate, step number and state are in memory
+        that it reads anew each time. After a replay call ``count_step(replayed=True)``.
+        """
+        strayed = [group.check_homes() for group in self._groups]
+        self._layout += any(strayed)
+        steps, frequency = self.gradient_accumulation_steps, self.ema_overwrite_frequency if self.use_ema else None
+        if not steps and not frequency:
+            return True, False, self._layout
+        if self._counted is None or self._counted[0] != self._iterations.version:
+            self._counted = self._iterations.version, int(self._iterations.item())
+        calls = self._counted[1]
+        updates = calls // steps if steps else calls
+        is_update = not steps or (calls + 1) % steps == 0
+        return is_update, bool(frequency) and (updates + 1) % (frequency or 1) == 0, self._layout
+
+    def count_step(self, replayed: bool = False) -> None:
+        """Keep the host's count of steps, and for a replay also evaluate a learning rate that is a function."""
+        if self._counted is not None:
+            self._counted = self._iterations.version, self._counted[1] + 1
+        if replayed:
+            self._current_rate(functions_only=True)
+
+    def _set_step(self) -> None:
+        """The number of this update, from 1 on, in a buffer of its own."""
+        iterations = self._iterations.data
+        if self.gradient_accumulation_steps:
+            iterations = self.iterations.data
+        self._backend.launch("add", iterations, self._one, out=self._step)
+
+    # Averages and loss scaling.
+
+    def scale_loss(self, loss: Any) -> Any:
+        """The loss times ``loss_scale_factor``, if there is one."""
+        return loss if self.loss_scale_factor is None else loss * self.loss_scale_factor
+
+    def finalize_variable_values(self, var_list: Sequence[Variable] | None = None) -> None:
+        """At the end of training: with ``use_ema`` the weights become their averages."""
+        if self.use_ema:
+            for group in self._groups:
+                group.check_homes()
+                group.overwrite_with_average()
+
+    def swap_ema_values(self) -> None:
+        """Exchange weights and averages: once to evaluate the averages, once more to go on training.
+
+        Raises:
+            ValueError: without ``use_ema``.
+        """
+        if not self.use_ema:
+            raise ValueError("There are no averages to swap: create the optimizer with use_ema=True.")
+        for group in self._groups:
+            group.check_homes()
+            group.swap_with_average()
+
+    # Configs.
+
+    def get_config(self) -> dict[str, Any]:
+        """The constructor's arguments."""
+        rate = self._learning_rate
+        if isinstance(rate, schedules.LearningRateSchedule):
+            rate = schedules.serialize(rate)
+        elif isinstance(rate, Variable):
+            rate = float(rate.item())
+        return {"name": self.name, "learning_rate": rate, **self._options_config()}
+
+    @classmethod
+    def from_config(cls, config: Mapping[str, Any], custom_objects: Mapping[str, Any] | None = None) -> Optimizer:
+        """An optimizer from what ``get_config`` returned."""
+        arguments = dict(config)
+        if isinstance(arguments.get("learning_rate"), Mapping):
+            arguments["learning_rate"] = schedules.deserialize(arguments["learning_rate"], custom_objects)
+        return cls(**arguments)
+
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__} {self.name}>"
