@@ -25,11 +25,13 @@ from gradlite.backends.reference.random import (
 if TYPE_CHECKING:
     from gradlite.backends.base import Backend
 
-__all__ = ["Generator", "set_seed"]
+__all__ = ["Generator", "default_generator", "set_seed"]
 
 _seed: int | None = None
 # From 1 on: stream 0 belongs to generators with a seed of their own.
 _streams = itertools.count(1)
+_default: Generator | None = None
+_DEFAULT_STREAM = 2**32 - 1
 
 
 def set_seed(seed: int) -> None:
@@ -49,9 +51,10 @@ def set_seed(seed: int) -> None:
     >>> bool((a == Generator().permutation(4)).all())
     True
     """
-    global _seed, _streams
+    global _seed, _streams, _default
     _seed = _checked_seed(seed)
     _streams = itertools.count(1)
+    _default = None
 
 
 def _checked_seed(seed: int) -> int:
@@ -70,6 +73,22 @@ def _global_seed() -> int:
     if _seed is None:
         _seed = int.from_bytes(os.urandom(8), "little")
     return _seed
+
+
+def default_generator() -> Generator:
+    """The generator that operations without one of their own share; `set_seed` starts it again.
+
+    >>> from gradlite.random import default_generator, set_seed
+    >>> set_seed(1)
+    >>> a = default_generator().bits(2)
+    >>> set_seed(1)
+    >>> bool((a == default_generator().bits(2)).all())
+    True
+    """
+    global _default
+    if _default is None:
+        _default = Generator(stream=_DEFAULT_STREAM)
+    return _default
 
 
 class Generator:

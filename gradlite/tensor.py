@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
@@ -56,6 +57,7 @@ class Tensor(Methods):
     def __init__(
         self, data: Any, requires_grad: bool = False, dtype: Any = None, device: str | Backend | None = None
     ) -> None:
+        given = data
         if isinstance(data, Tensor):
             data = data.data
         backend = get_backend(device) if device is not None else backend_of(data) or default_backend()
@@ -70,8 +72,10 @@ class Tensor(Methods):
         self.backend = backend
         if self.data.dtype.kind not in "fiub":
             raise TypeError(
-                f"A Tensor holds real numbers or booleans. Received: {type(data).__name__} of dtype {self.data.dtype}."
+                f"A Tensor holds real numbers or booleans. Received: {type(given).__name__} of dtype {self.data.dtype}."
             )
+        if isinstance(given, Tensor) and self.data is given.data:
+            self._version = given.share_version()
         if requires_grad:
             self.requires_grad_()
 
@@ -190,8 +194,13 @@ class Tensor(Methods):
         if owner.hooks is None:
             owner.hooks = []
         hooks = owner.hooks
-        hooks.append(hook)
-        return lambda: hooks.remove(hook)
+        entry = partial(hook)  # an object of its own, so that of two equal hooks the right one is removed
+        hooks.append(entry)
+
+        def remove() -> None:
+            hooks[:] = [other for other in hooks if other is not entry]
+
+        return remove
 
     # Values, and ways in and out.
 
@@ -239,12 +248,18 @@ class Tensor(Methods):
         """Write ``value`` into the elements that ``index`` names, in place.
 
         Raises:
-            RuntimeError: on a tensor whose operations are recorded; ``gradlite.where`` makes a changed copy instead.
+            RuntimeError: where this tensor or ``value`` requires a gradient, while operations are recorded;
+                ``gradlite.where`` makes a changed copy instead.
         """
         if self.requires_grad and late.autograd.is_grad_enabled():
             raise RuntimeError(
                 "A tensor that requires a gradient cannot be written to while operations are recorded. "
                 "Use gradlite.where for a changed copy, or write under gradlite.no_grad()."
+            )
+        if isinstance(value, Tensor) and value.requires_grad and late.autograd.is_grad_enabled():
+            raise RuntimeError(
+                "The value written requires a gradient, which writing does not record. "
+                "Use gradlite.where or gradlite.stack, or write value.detach()."
             )
         self.backend.launch("assign_at", self.data, late.ops.plain(value, self.backend), index=late.ops.index(index))
         self.bump_version()

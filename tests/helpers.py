@@ -76,7 +76,8 @@ def check_op(
     for dtype in dtypes:
         arrays = [x.astype(dtype) for x in inputs]
         before = [x.copy() for x in arrays]
-        check_values(function(*tensors(arrays, backend)), reference(*(x.astype(np.float64) for x in arrays)), dtype, scale)
+        expected = reference(*(x.astype(np.float64) for x in arrays))
+        check_values(function(*tensors(arrays, backend)), expected, dtype, scale)
         for x, old in zip(arrays, before):
             np.testing.assert_array_equal(x, old, err_msg="the operation changed its input")
     check_values(function(*tensors([strided(x) for x in inputs], backend)), reference(*inputs), np.float64, scale)

@@ -229,6 +229,16 @@ def test_the_same_global_seed_gives_the_same_numbers_and_generators_differ():
     assert Generator().bits(6).tobytes() not in first
 
 
+def test_setting_the_seed_starts_the_shared_generator_again():
+    set_seed(42)
+    first = random.default_generator()
+    bits = first.bits(4)
+    assert random.default_generator() is first
+    set_seed(42)
+    np.testing.assert_array_equal(random.default_generator().bits(4), bits)
+    assert (Generator().bits(4) != bits).all()
+
+
 def test_a_generator_with_a_seed_of_its_own_does_not_depend_on_the_global_state():
     set_seed(1)
     first = Generator(seed=9).bits(4)

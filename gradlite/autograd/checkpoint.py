@@ -29,7 +29,12 @@ def checkpoint(function: Callable[..., Any], *args: Any) -> Any:
 
 def is_recomputing() -> bool:
     """Whether a checkpointed function is running for the second time, so that side effects should not be repeated."""
-    return mode.checkpoint is not None and mode.checkpoint.second is not None
+    checkpoint = mode.checkpoint
+    while checkpoint is not None:
+        if checkpoint.second is not None:
+            return True
+        checkpoint = checkpoint.outer
+    return False
 
 
 class Checkpoint:
@@ -38,6 +43,7 @@ class Checkpoint:
     def __init__(self, function: Callable[..., Any], args: tuple[Any, ...]) -> None:
         self.function = function
         self.args = args
+        self.outer: Checkpoint | None = mode.checkpoint  # the one whose function makes this call
         self.operations = 0
         self.second: list[Node] | None = None  # the operations of the second run, while it runs
         self.draws: list[Any] = []
@@ -54,6 +60,7 @@ class Checkpoint:
 
     def takes(self, node: Node) -> bool:
         """Called when an operation is about to save: True if it shall not, because this checkpoint can bring it."""
+        node.note_versions()
         if self.second is not None:
             self.second.append(node)
             return False
@@ -62,9 +69,9 @@ class Checkpoint:
         return True
 
     def random(self, draw: Callable[[], Any]) -> Any:
-        """A random draw: made in the first run, repeated in the second."""
+        """A random draw: made in the first run, repeated in the second, also in that of an outer checkpoint."""
         if self.second is None:
-            self.draws.append(draw())
+            self.draws.append(draw() if self.outer is None else self.outer.random(draw))
             return self.draws[-1]
         self._next_draw += 1
         return self.draws[self._next_draw - 1]
@@ -77,6 +84,11 @@ class Checkpoint:
             self._recompute()
         twin = self._values.pop(index)
         assert twin.inputs is not None
+        assert twin.versions is not None
+        assert node.versions is not None
+        for x, now, before in zip(twin.inputs, twin.versions, node.versions):
+            if now != before:
+                node.refuse_changed("an input", x.shape, now - before)
         node.inputs = [_reconnect(x, edge) if isinstance(x, Tensor) else x for x, edge in zip(twin.inputs, node.edges)]
         node.note_versions()
         node.output = twin.output

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from operator import attrgetter
 from typing import Any
 
-from gradlite.autograd.modes import mode
+from gradlite.autograd.modes import enable_grad, mode
 from gradlite.autograd.node import Node, Output
 from gradlite.tensor import Tensor, wrap
 
@@ -19,7 +19,7 @@ def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False
     arrived = _propagate([output], [seed], None, retain_graph or create_graph, create_graph)
     taken = {id(seed.data)}
     for target, value in arrived.items():
-        _deposit(target, value, taken, create_graph)
+        target.grad = _own(value, taken, create_graph) if target.grad is None else target.grad + value
 
 
 def grad(
@@ -67,13 +67,16 @@ def grad(
     targets: set[Target] = {x.node or x for x in wanted}
     retain = create_graph if retain_graph is None else retain_graph
     arrived = _propagate(results, seeds, targets, retain, create_graph)
-    found = [arrived.get(x.node or x) for x in wanted]
-    for i, value in enumerate(found):
+    taken = {id(seed.data) for seed in seeds}
+    found: list[Tensor | None] = []
+    for i, x in enumerate(wanted):
+        value = arrived.get(x.node or x)
         if value is None and not allow_unused:
             raise RuntimeError(
-                f"The outputs do not depend on input {i} of grad() (shape {wanted[i].shape}). "
+                f"The outputs do not depend on input {i} of grad() (shape {x.shape}). "
                 "Pass allow_unused=True to get None for it."
             )
+        found.append(None if value is None else _own(value, taken, create_graph))
     return found[0] if single else found
 
 
@@ -120,7 +123,8 @@ def _propagate(
     for output, seed in zip(outputs, seeds):
         pending.add(output.node or output, seed)
     order = _order(list(pending.values))
-    needed = None if targets is None else _needed(order, targets)
+    needed = None if targets is None else _leading_to(targets, order)
+    wanted = None if targets is None or needed is None else needed | targets
     arrived: dict[Any, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
     try:
@@ -135,7 +139,7 @@ def _propagate(
                     arrived[node] = gradient
                 if node not in needed:
                     continue
-            _step(node, gradient, pending, needed)
+            _step(node, gradient, pending, wanted)
             if not retain_graph:
                 node.release()
         for leaf, gradient in pending.values.items():
@@ -146,7 +150,7 @@ def _propagate(
     return arrived
 
 
-def _step(node: Node, gradient: Any, pending: _Pending, needed: set[Target] | None) -> None:
+def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | None) -> None:
     """Hand the gradient of one operation's output on to its inputs."""
     if isinstance(node, Output):
         pending.add_slot(node.edges[0], node.index, gradient)
@@ -157,8 +161,10 @@ def _step(node: Node, gradient: Any, pending: _Pending, needed: set[Target] | No
         results = node.op.vjp(node, *[gradient.get(i) for i in range(node.op.outputs)])
     else:
         results = node.op.vjp(node, gradient)
+    if isinstance(results, Tensor) or len(results) != len(node.edges):
+        raise TypeError(f"The vjp of {node.op.name} must return a list of {len(node.edges)} gradients, one per input.")
     for edge, value, x in zip(node.edges, results, node.inputs):
-        if edge is None or value is None or (needed is not None and edge not in needed):
+        if edge is None or value is None or (wanted is not None and edge not in wanted):
             continue
         # What broadcasting stretched is summed again, here and nowhere else.
         array = value.data
@@ -187,13 +193,13 @@ def _order(roots: Sequence[Any]) -> list[Node]:
 _by_sequence = attrgetter("sequence")
 
 
-def _needed(order: Sequence[Node], targets: set[Target]) -> set[Target]:
-    """The targets and all operations that lead to one."""
-    needed = set(targets)
+def _leading_to(targets: set[Target], order: Sequence[Node]) -> set[Target]:
+    """All operations behind which there is a target; a target is none of them unless it leads to another."""
+    leading: set[Target] = set()
     for node in reversed(order):
-        if any(edge in needed for edge in node.edges if edge is not None):
-            needed.add(node)
-    return needed
+        if any(edge in targets or edge in leading for edge in node.edges if edge is not None):
+            leading.add(node)
+    return leading
 
 
 class _Pending:
@@ -224,30 +230,31 @@ class _Pending:
 
 def _finish(node: Node, gradient: Tensor) -> Tensor:
     """Run the hooks of a result, and store its gradient where it is retained."""
-    gradient = _run_hooks(node.hooks or (), gradient)
+    if node.hooks:
+        gradient = _run_hooks(node.hooks, gradient)
     tensor = None if node.retained is None else node.retained()
     if tensor is not None:
-        tensor.grad = gradient if tensor.grad is None else tensor.grad + gradient
+        tensor.grad = gradient.copy() if tensor.grad is None else tensor.grad + gradient
     return gradient
 
 
 def _run_hooks(hooks: Any, gradient: Tensor) -> Tensor:
-    for hook in hooks:
+    gradient = gradient.copy()  # what flows here is borrowed, and a hook may write into it
+    for hook in tuple(hooks):
         replacement = hook(gradient)
         if replacement is not None:
             gradient = replacement
     return gradient
 
 
-def _deposit(leaf: Tensor, value: Tensor, taken: set[int], create_graph: bool) -> None:
-    """Add ``value`` to ``leaf.grad``, with memory that no other gradient shares."""
-    if leaf.grad is not None:
-        leaf.grad = leaf.grad + value
-    elif create_graph:
-        leaf.grad = value
-    else:
-        array = value.data
-        if id(array) in taken or not array.flags.owndata:
-            array = value.backend.copy(array)
-        taken.add(id(array))
-        leaf.grad = wrap(array, value.backend)
+def _own(value: Tensor, taken: set[int], create_graph: bool) -> Tensor:
+    """``value`` in memory that no other gradient shares: the caller may write into it."""
+    array = value.data
+    if create_graph:
+        if id(array) in taken:
+            with enable_grad():
+                value = value.copy()
+    elif id(array) in taken or value.requires_grad or not array.flags.owndata:
+        value = wrap(value.backend.launch("copy", array), value.backend)
+    taken.add(id(value.data))
+    return value

@@ -25,6 +25,10 @@ class _SetGrad(ContextDecorator):
     def __init__(self) -> None:
         self._previous: list[bool] = []
 
+    def _recreate_cm(self) -> _SetGrad:
+        # A decorated function may run in several threads at once: each call remembers its own previous state.
+        return type(self)()
+
     def __enter__(self) -> None:
         self._previous.append(mode.grad)
         mode.grad = self._value

@@ -139,7 +139,7 @@ class Node:
         if self.versions is not None:
             for x, version in zip(self.inputs, self.versions):
                 if isinstance(x, Tensor) and x._version is not None and x._version[0] != version:
-                    self._changed("an input", x.shape, x.version - version)
+                    self.refuse_changed("an input", x.shape, x.version - version)
         return self.inputs
 
     def saved_output(self) -> Tensor:
@@ -155,7 +155,7 @@ class Node:
         results = []
         for i, (array, version, before) in enumerate(self.output):
             if version[0] != before:
-                self._changed("its output", array.shape, version[0] - before)
+                self.refuse_changed("its output", array.shape, version[0] - before)
             tensor = wrap(array, self.backend)
             if array.dtype.kind == "f":
                 tensor.node = self if len(self.output) == 1 else Output(self, i)
@@ -170,7 +170,8 @@ class Node:
             "Pass retain_graph=True to the first one to run backward twice."
         )
 
-    def _changed(self, which: str, shape: tuple[int, ...], times: int) -> NoReturn:
+    def refuse_changed(self, which: str, shape: tuple[int, ...], times: int) -> NoReturn:
+        """Say that a value which this backward pass needs is no longer what it was."""
         raise RuntimeError(
             f"Backward of {self.op.name} needs {which} of shape {shape}, which was changed in place {times} time(s) "
             "since the forward pass. Change a copy (x.copy()) instead, or run backward first."
@@ -230,6 +231,8 @@ def apply(op: Op, inputs: Sequence[Any], attributes: dict[str, Any]) -> Any:
     out = op.forward(backend, *arrays, **attributes)
     track = track and op.differentiable and mode.grad
     if isinstance(out, tuple):
+        if len(out) != op.outputs:
+            raise TypeError(f"{op.name} returned {len(out)} outputs and declares {op.outputs}: set Op.outputs.")
         results = tuple([wrap(_array(x, backend), backend) for x in out])
         if track:
             node = Node(op, inputs, attributes, backend, results)
@@ -321,7 +324,7 @@ def vjp_by_derivatives(
     ]
 
 
-def transfer(x: Tensor, device: str) -> Tensor:
+def transfer(x: Tensor, device: str | Backend) -> Tensor:
     """``x`` on another device; the gradient comes back the other way."""
     target = get_backend(device)
     if target is x.backend:
@@ -343,7 +346,7 @@ class _Transfer(Op):
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         gradient = gradients[0]
-        return [None if gradient is None else transfer(gradient, self.source.device)]
+        return [None if gradient is None else transfer(gradient, self.source)]
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:

@@ -1,1 +1,58 @@
-"""The Keras-like API."""
+"""The Keras-like API: layers, models and all that training takes. ``from gradlite import keras``."""
+
+from gradlite.keras import (
+    activations,
+    backend,
+    callbacks,
+    constraints,
+    datasets,
+    initializers,
+    layers,
+    losses,
+    metrics,
+    models,
+    optimizers,
+    regularizers,
+    saving,
+    utils,
+)
+from gradlite.keras.callbacks import Callback
+from gradlite.keras.initializers import Initializer
+from gradlite.keras.layers import Input, InputSpec, Layer
+from gradlite.keras.losses import Loss
+from gradlite.keras.metrics import Metric
+from gradlite.keras.models import Model, Sequential
+from gradlite.keras.optimizers import Optimizer
+from gradlite.keras.regularizers import Regularizer
+from gradlite.keras.variables import Variable
+from gradlite.version import __version__
+
+__all__ = [
+    "Callback",
+    "Initializer",
+    "Input",
+    "InputSpec",
+    "Layer",
+    "Loss",
+    "Metric",
+    "Model",
+    "Optimizer",
+    "Regularizer",
+    "Sequential",
+    "Variable",
+    "__version__",
+    "activations",
+    "backend",
+    "callbacks",
+    "constraints",
+    "datasets",
+    "initializers",
+    "layers",
+    "losses",
+    "metrics",
+    "models",
+    "optimizers",
+    "regularizers",
+    "saving",
+    "utils",
+]

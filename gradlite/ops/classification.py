@@ -7,7 +7,7 @@ from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.backends import Backend
-from gradlite.ops.elementwise import exp, sigmoid
+from gradlite.ops.elementwise import exp, floating, sigmoid
 from gradlite.ops.indexing import one_hot, take_along_axis
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
 from gradlite.ops.reductions import logsumexp, sum
@@ -33,7 +33,7 @@ _log_softmax_gradient: KernelOp = KernelOp(
 
 
 def _last_axis(op: KernelOp, x: Any, axis: int) -> Tensor:
-    x = as_tensor(x)
+    x = floating(x)
     axis = normalize_axis(axis, x.ndim)
     return op(x) if axis == x.ndim - 1 else swapaxes(op(swapaxes(x, axis, -1)), axis, -1)
 
@@ -137,7 +137,7 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     >>> gradlite.sparse_softmax_cross_entropy([1], gradlite.Tensor([[0.0, 1000.0]])).numpy()
     array([0.], dtype=float32)
     """
-    logits = as_tensor(logits)
+    logits = floating(logits)
     labels = labels if isinstance(labels, Tensor) else Tensor(labels, device=logits.device)
     if labels.shape != logits.shape[:-1] or labels.dtype.kind not in "iu":
         raise ValueError(
@@ -163,7 +163,7 @@ def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     >>> gradlite.softmax_cross_entropy([[0.0, 1.0]], gradlite.Tensor([[0.0, 1000.0]])).numpy()
     array([0.], dtype=float32)
     """
-    logits = as_tensor(logits)
+    logits = floating(logits)
     labels = as_tensor(labels, logits)
     if labels.shape != logits.shape:
         raise ValueError(
@@ -183,7 +183,7 @@ def sigmoid_cross_entropy(labels: Any, logits: Any) -> Tensor:
     >>> gradlite.sigmoid_cross_entropy([1.0], gradlite.Tensor([1000.0])).numpy()
     array([0.], dtype=float32)
     """
-    logits = as_tensor(logits)
+    logits = floating(logits)
     labels = as_tensor(labels, logits).astype(logits.dtype)
     if labels.shape != logits.shape:
         raise ValueError(

@@ -9,8 +9,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+import numpy as np
+
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.backends import Backend
+from gradlite.ops.elementwise import alike
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.linear import column_sum
 from gradlite.ops.shape import pad, reshape, squeeze
@@ -59,10 +62,10 @@ _weight_gradient: KernelOp = KernelOp(
 
 def pair(value: int | Sequence[int], name: str) -> Pair:
     """One number or two as two. Raises ValueError for anything else."""
-    values = (value, value) if isinstance(value, int) else tuple(value)
-    if len(values) != 2 or not all(isinstance(v, int) and v >= 1 for v in values):
+    values = (value, value) if isinstance(value, (int, np.integer)) else tuple(value)
+    if len(values) != 2 or not all(isinstance(v, (int, np.integer)) and v >= 1 for v in values):
         raise ValueError(f"{name} must be a positive integer or two of them. Received: {name}={value!r}.")
-    return values[0], values[1]
+    return int(values[0]), int(values[1])
 
 
 def explicit_padding(
@@ -109,8 +112,8 @@ def _check_shapes(x: Tensor, w: Tensor, bias: Any, groups: int, name: str) -> No
             f"{name}() with groups={groups} needs a kernel (kh, kw, {x.shape[3]} // groups, f) with f a multiple of "
             f"groups, for images of {x.shape[3]} channels. Received: kernel {w.shape}."
         )
-    if bias is not None and tuple(bias.shape) != (w.shape[3],):
-        raise ValueError(f"{name}() needs a bias ({w.shape[3]},). Received: {tuple(bias.shape)}.")
+    if bias is not None and bias.shape != (w.shape[3],):
+        raise ValueError(f"{name}() needs a bias ({w.shape[3]},). Received: {bias.shape}.")
 
 
 def conv2d(
@@ -145,7 +148,7 @@ def conv2d(
     >>> gradlite.conv2d(gradlite.ones((1, 5, 5, 2)), gradlite.ones((3, 3, 2, 4)), padding="same").shape
     (1, 5, 5, 4)
     """
-    x, w = as_tensor(x), as_tensor(w)
+    x, w, bias = alike(x, w, bias)
     _check_shapes(x, w, bias, groups, "conv2d")
     steps, gaps = pair(strides, "strides"), pair(dilation, "dilation")
     borders = explicit_padding(padding, x.shape[1:3], w.shape[:2], steps, gaps)
@@ -187,7 +190,7 @@ def conv2d_transpose(
     ...     padding="same").shape
     (1, 8, 8, 5)
     """
-    x, w = as_tensor(x), as_tensor(w)
+    x, w, bias = alike(x, w, bias)
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[3]:
         raise ValueError(
             f"conv2d_transpose() needs images (n, h, w, c) and a kernel (kh, kw, f, c). "

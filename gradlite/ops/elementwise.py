@@ -6,11 +6,14 @@ type promotion; Python numbers take the type of the tensor they meet.
 
 from __future__ import annotations
 
+import builtins
 import math
 from typing import Any
 
 import numpy as np
 
+from gradlite.autograd import as_tensor
+from gradlite.backends import Backend
 from gradlite.ops.kernel import KernelOp
 from gradlite.tensor import Tensor
 
@@ -97,9 +100,9 @@ arccosh = KernelOp("arccosh", "The inverse hyperbolic cosine.", lambda g, out, x
 arctanh = KernelOp("arctanh", "The inverse hyperbolic tangent.", lambda g, out, x: g / (1 - square(x)), inputs=True)
 
 # Functions of statistics and networks.
-erf = KernelOp(
+_erf = KernelOp(
     "erf",
-    "The error function, 2 / sqrt(pi) times the integral of exp(-t*t) from 0 to x.",
+    "The error function.",
     lambda g, out, x: g * (2 / math.sqrt(math.pi)) * exp(-square(x)),
     inputs=True,
 )
@@ -142,7 +145,18 @@ minimum = KernelOp(
     lambda g, out, a, b: _larger(g, a, b),
     inputs=True,
 )
-where: KernelOp = KernelOp(
+class _Where(KernelOp):
+    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
+        condition, a, b = arrays
+        # Two Python numbers meet no tensor: floats are float32 here as everywhere.
+        if isinstance(a, float) and not hasattr(b, "dtype"):
+            a = np.float32(a)
+        elif isinstance(b, float) and not hasattr(a, "dtype"):
+            b = np.float32(b)
+        return backend.launch("where", condition, a, b)
+
+
+where: KernelOp = _Where(
     "where",
     "a where the condition holds, else b.",
     None,
@@ -201,3 +215,29 @@ def astype(x: Any, dtype: Any) -> Tensor:
     if isinstance(x, Tensor) and x.data.dtype == dtype:
         return x
     return _astype(x, dtype=dtype)
+
+
+def erf(x: Any) -> Tensor:
+    """The error function: 2 / sqrt(pi) times the integral of exp(-t*t) from 0 to ``x``.
+
+    >>> import gradlite
+    >>> round(gradlite.erf(0.5).item(), 4)
+    0.5205
+    """
+    return _erf(floating(x))
+
+
+def floating(x: Any) -> Tensor:
+    """``x`` as a Tensor of a floating-point type: integers become what NumPy's exp makes of them."""
+    x = as_tensor(x)
+    return x if x.data.dtype.kind == "f" else astype(x, np.result_type(x.dtype, np.float16))
+
+
+def alike(*inputs: Any) -> list[Any]:
+    """The inputs as Tensors of one floating-point type, by NumPy's promotion; None stays None."""
+    tensors = [None if x is None else as_tensor(x) for x in inputs]
+    dtype = tensors[0].data.dtype
+    if dtype.kind == "f" and builtins.all(x is None or x.data.dtype is dtype for x in tensors):
+        return tensors
+    dtype = np.result_type(np.float16, *(x.dtype for x in tensors if x is not None))
+    return [None if x is None else astype(x, dtype) for x in tensors]

@@ -12,7 +12,7 @@ import numpy as np
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.backends import Backend, backend_of
 from gradlite.ops.kernel import KernelOp
-from gradlite.ops.shape import normalize_axis, reshape
+from gradlite.ops.shape import flip, normalize_axis, reshape
 from gradlite.tensor import SCALARS, Tensor
 
 
@@ -35,7 +35,7 @@ def _index_part(part: Any) -> Any:
     elif isinstance(part, (int, np.integer)):
         return int(part)
     elif backend_of(part) is None:
-        part = np.asarray(part) if len(part) else np.asarray(part, dtype=np.int64)
+        part = np.asarray(part, dtype=np.int64 if isinstance(part, (list, tuple)) and not part else None)
     if part.dtype.kind not in "iub":
         raise TypeError(
             f"An index consists of integers, slices, None, ..., or arrays of integers or booleans. "
@@ -196,7 +196,11 @@ def argsort(x: Any, axis: int = -1, descending: bool = False) -> Tensor:
     array([1, 2, 0])
     """
     x = as_tensor(x)
-    return _argsort(-x if descending else x, axis=normalize_axis(axis, x.ndim))
+    axis = normalize_axis(axis, x.ndim)
+    if not descending:
+        return _argsort(x, axis=axis)
+    # Sorted backwards and read backwards, because a negative exists neither of booleans nor of unsigned integers.
+    return x.shape[axis] - 1 - flip(_argsort(flip(x, axis), axis=axis), axis)
 
 
 def sort(x: Any, axis: int = -1, descending: bool = False) -> Tensor:

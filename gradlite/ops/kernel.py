@@ -41,7 +41,11 @@ class KernelOp(Op):
         self.differentiable = bool(derivatives)
 
     def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch(self.name, *arrays, **attributes)
+        try:
+            return backend.launch(self.name, *arrays, **attributes)
+        except ValueError as error:
+            shapes = ", ".join(str(getattr(x, "shape", x)) for x in arrays)
+            raise ValueError(f"{self.name}() of {shapes}: {error}".rstrip()) from error
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         return vjp_by_derivatives(self.derivatives, node, gradients[0])

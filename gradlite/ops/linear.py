@@ -9,6 +9,7 @@ from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.backends import Backend
+from gradlite.ops.elementwise import alike
 from gradlite.ops.indexing import getitem
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.shape import broadcast_to, expand_dims, normalize_axis, reshape, squeeze, swapaxes, transpose
@@ -102,12 +103,12 @@ def dense(x: Any, kernel: Any, bias: Any = None) -> Tensor:
     >>> gradlite.dense(gradlite.ones((5, 3)), gradlite.ones((3, 2)), gradlite.zeros(2)).shape
     (5, 2)
     """
-    x, kernel = as_tensor(x), as_tensor(kernel)
+    x, kernel, bias = alike(x, kernel, bias)
     fits = x.ndim >= 1 and kernel.ndim == 2 and x.shape[-1] == kernel.shape[0]
-    if not fits or (bias is not None and tuple(bias.shape) != kernel.shape[1:]):
+    if not fits or (bias is not None and bias.shape != kernel.shape[1:]):
         raise ValueError(
             "dense() needs x (..., n), kernel (n, m) and bias (m,). "
-            f"Received: x {x.shape}, kernel {kernel.shape}, bias {None if bias is None else tuple(bias.shape)}."
+            f"Received: x {x.shape}, kernel {kernel.shape}, bias {None if bias is None else bias.shape}."
         )
     return _dense(x, kernel, bias)
 
@@ -200,7 +201,8 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
         for s, n in zip(terms[i], tensors[i].shape):
             if lengths.setdefault(s, n) not in (n, 1) and n != 1:
                 raise ValueError(f"einsum() subscript {s!r} of {subscripts!r} has lengths {lengths[s]} and {n}.")
-            lengths[s] = builtins.max(lengths[s], n)
+            if lengths[s] == 1:
+                lengths[s] = n
     unknown = set(result) - set(lengths)
     if unknown or len(set(result)) != len(result):
         raise ValueError(f"einsum() result of {subscripts!r} needs subscripts of the operands, each once.")

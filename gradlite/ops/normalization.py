@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gradlite.autograd import Node, Op, as_tensor
+import numpy as np
+
+from gradlite.autograd import Node, Op
 from gradlite.backends import Backend
-from gradlite.ops.elementwise import rsqrt, square
+from gradlite.ops.elementwise import floating, rsqrt, square
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
 from gradlite.ops.reductions import mean
 from gradlite.ops.shape import expand_dims, reshape
@@ -138,8 +140,8 @@ _batch_norm_inference = KernelOp(
 
 def _check_channels(x: Tensor, name: str, **parameters: Any) -> None:
     for key, value in parameters.items():
-        if value is not None and tuple(value.shape) != x.shape[-1:]:
-            raise ValueError(f"{name}() needs {key} of shape {x.shape[-1:]}. Received: {tuple(value.shape)}.")
+        if value is not None and np.shape(value) != x.shape[-1:]:
+            raise ValueError(f"{name}() needs {key} of shape {x.shape[-1:]}. Received: {np.shape(value)}.")
 
 
 def batch_norm(x: Any, gamma: Any = None, beta: Any = None, epsilon: float = 1e-3) -> tuple[Tensor, Tensor, Tensor]:
@@ -162,7 +164,7 @@ def batch_norm(x: Any, gamma: Any = None, beta: Any = None, epsilon: float = 1e-
     >>> y.numpy().ravel(), mean.item(), variance.item()
     (array([-1.,  1.], dtype=float32), 2.0, 1.0)
     """
-    x = as_tensor(x)
+    x = floating(x)
     _check_channels(x, "batch_norm", gamma=gamma, beta=beta)
     return _batch_norm(x, gamma, beta, epsilon=float(epsilon))
 
@@ -175,7 +177,7 @@ def batch_norm_inference(x: Any, gamma: Any, beta: Any, mean: Any, variance: Any
     ...     gradlite.Tensor([4.0]), epsilon=0.0).item()
     1.0
     """
-    x = as_tensor(x)
+    x = floating(x)
     _check_channels(x, "batch_norm_inference", gamma=gamma, beta=beta, mean=mean, variance=variance)
     return _batch_norm_inference(x, gamma, beta, mean, variance, epsilon=float(epsilon))
 
@@ -196,7 +198,7 @@ def layer_norm(x: Any, gamma: Any = None, beta: Any = None, epsilon: float = 1e-
     >>> gradlite.layer_norm(gradlite.Tensor([[1.0, 3.0]]), epsilon=0.0).numpy()
     array([[-1.,  1.]], dtype=float32)
     """
-    x = as_tensor(x)
+    x = floating(x)
     _check_channels(x, "layer_norm", gamma=gamma, beta=beta)
     return _layer_norm(x, gamma, beta, epsilon=float(epsilon))[0]
 
@@ -218,7 +220,7 @@ def group_norm(x: Any, groups: int, gamma: Any = None, beta: Any = None, epsilon
     >>> gradlite.group_norm(gradlite.ones((2, 4, 4, 6)), groups=3).shape
     (2, 4, 4, 6)
     """
-    x = as_tensor(x)
+    x = floating(x)
     _check_channels(x, "group_norm", gamma=gamma, beta=beta)
     channels = x.shape[-1]
     if groups < 1 or channels % groups:

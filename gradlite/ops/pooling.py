@@ -8,6 +8,7 @@ from typing import Any
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.backends import Backend
 from gradlite.ops.convolution import explicit_padding, output_length, pair
+from gradlite.ops.elementwise import floating
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.shape import reshape, squeeze
 from gradlite.tensor import Tensor
@@ -125,7 +126,7 @@ def avg_pool2d(
     >>> gradlite.avg_pool2d(gradlite.arange(4, dtype="float32").reshape(1, 2, 2, 1)).item()
     1.5
     """
-    x = as_tensor(x)
+    x = floating(x)
     return _avg_pool2d(x, **_windows(x, window, strides, padding, "avg_pool2d"))
 
 
@@ -184,4 +185,4 @@ def upsample2d(x: Any, size: int | Sequence[int] = 2, interpolation: str = "near
     ops = {"nearest": _upsample2d_nearest, "bilinear": _upsample2d_bilinear}
     if interpolation not in ops:
         raise ValueError(f"upsample2d() knows {sorted(ops)}. Received: interpolation={interpolation!r}.")
-    return ops[interpolation](x, size=pair(size, "size"))
+    return ops[interpolation](floating(x) if interpolation == "bilinear" else x, size=pair(size, "size"))

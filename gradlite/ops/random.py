@@ -6,10 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import as_tensor
 from gradlite.autograd.modes import mode
 from gradlite.backends import Backend
-from gradlite.ops.elementwise import multiply
+from gradlite.ops.elementwise import floating, multiply
 from gradlite.ops.kernel import KernelOp
 from gradlite.random import Generator
 from gradlite.tensor import Tensor, wrap
@@ -59,7 +58,7 @@ def dropout(
     >>> gradlite.dropout(gradlite.ones(4), 1.0).numpy()
     array([0., 0., 0., 0.], dtype=float32)
     """
-    x = as_tensor(x)
+    x = floating(x)
     if not 0 <= rate <= 1:
         raise ValueError(f"dropout() needs a rate in [0, 1]. Received: rate={rate}.")
     if rate == 0:

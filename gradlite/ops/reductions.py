@@ -36,6 +36,11 @@ def _shared(g: Tensor, out: Tensor, x: Tensor, axis: tuple[int, ...], keepdims: 
     return _widen(g, x, axis, keepdims) * (attains / sum(attains, axis, keepdims=True))
 
 
+def _finite(out: Tensor) -> Tensor:
+    """Zero in place of minus infinity, from which nothing can be subtracted."""
+    return where(equal(out, -math.inf), 0, out)
+
+
 _sum = KernelOp("sum", "The sum.", lambda g, out, x, axis, keepdims: _spread(g, x, axis, keepdims))
 _mean = KernelOp(
     "mean",
@@ -59,7 +64,7 @@ _min = KernelOp(
 _logsumexp = KernelOp(
     "logsumexp",
     "log(sum(exp(x))).",
-    lambda g, out, x, axis, keepdims: _widen(g, x, axis, keepdims) * exp(x - _widen(out, x, axis, keepdims)),
+    lambda g, out, x, axis, keepdims: _widen(g, x, axis, keepdims) * exp(x - _finite(_widen(out, x, axis, keepdims))),
     inputs=True,
     output=True,
 )
@@ -116,13 +121,13 @@ def var(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Ten
 
 
 def std(x: Any, axis: Axes = None, keepdims: bool = False, ddof: int = 0) -> Tensor:
-    """The standard deviation over ``axis``: the square root of ``var``.
+    """The standard deviation over ``axis``: the square root of ``var``. Where it is 0, so is its gradient.
 
     >>> import gradlite
     >>> gradlite.std(gradlite.Tensor([1.0, 3.0])).item()
     1.0
     """
-    return sqrt(var(x, axis, keepdims, ddof))
+    return _root(var(x, axis, keepdims, ddof), 2)
 
 
 def max(x: Any, axis: Axes = None, keepdims: bool = False) -> Tensor:
@@ -156,6 +161,7 @@ def prod(x: Any, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """
     x = as_tensor(x)
     axes = normalize_axes(axis, x.ndim)
+    x = astype(x, np.empty(0, x.dtype).prod().dtype)  # small integers become int64, as in NumPy
     kept = tuple(n for i, n in enumerate(x.shape) if i not in axes)
     for place, i in enumerate(axes):
         x = moveaxis(x, i - place, -1)
@@ -251,7 +257,7 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Tensor:
 def norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> Tensor:
     """The vector norm over ``axis``: ``sum(|x|**ord) ** (1/ord)``, the largest ``|x|`` for infinity.
 
-    The gradient of the 2-norm at zero is zero.
+    The gradient at zero is zero.
 
     >>> import gradlite
     >>> gradlite.norm(gradlite.Tensor([3.0, 4.0])).item()
@@ -264,12 +270,14 @@ def norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> T
         return sum(abs(x), axis, keepdims)
     if ord <= 0:
         raise ValueError(f"norm() needs ord > 0. Received: ord={ord}.")
-    if ord == 2:
-        total = sum(square(x), axis, keepdims)
-        # sqrt has no derivative at zero: step around it, so that 0 * inf does not become NaN.
-        zero = equal(total, 0)
-        return where(zero, 0, sqrt(where(zero, 1, total)))
-    return power(sum(power(abs(x), ord), axis, keepdims), 1 / ord)
+    return _root(sum(square(x) if ord == 2 else power(abs(x), ord), axis, keepdims), ord)
+
+
+def _root(total: Tensor, degree: float) -> Tensor:
+    """The root of sums of powers; at zero, where it has no derivative, stepped around, so that 0 * inf gives no NaN."""
+    zero = equal(total, 0)
+    base = where(zero, 1, total)
+    return where(zero, 0, sqrt(base) if degree == 2 else power(base, 1 / degree))
 
 
 def sum_to(x: Tensor, shape: tuple[int, ...]) -> Tensor:

@@ -19,9 +19,9 @@ Axes = int | Sequence[int] | None
 
 def normalize_axis(axis: int, ndim: int, name: str = "axis") -> int:
     """``axis`` counted from the front. Raises ValueError where there is no such axis."""
-    if not -ndim <= axis < builtins.max(ndim, 1):
+    if not -ndim <= axis < ndim:
         raise ValueError(f"{name}={axis} is out of range for a tensor of {ndim} axes.")
-    return axis % ndim if ndim else 0
+    return axis % ndim
 
 
 def normalize_axes(axis: Axes, ndim: int) -> tuple[int, ...]:
@@ -114,7 +114,7 @@ def expand_dims(x: Any, axis: int | Sequence[int]) -> Tensor:
     (2, 1, 3)
     """
     x = as_tensor(x)
-    axes = [axis] if isinstance(axis, int) else list(axis)
+    axes = [axis] if isinstance(axis, (int, np.integer)) else list(axis)
     places = normalize_axes(axes, x.ndim + len(axes))
     lengths = iter(x.shape)
     return _reshape(x, shape=tuple(1 if i in places else next(lengths) for i in range(x.ndim + len(axes))))
@@ -135,14 +135,14 @@ def squeeze(x: Any, axis: Axes = None) -> Tensor:
     return _reshape(x, shape=tuple(n for i, n in enumerate(x.shape) if i not in places))
 
 
-def broadcast_to(x: Any, shape: Sequence[int]) -> Tensor:
+def broadcast_to(x: Any, shape: int | Sequence[int]) -> Tensor:
     """``x`` repeated without copying until it has ``shape``, by NumPy's rules.
 
     >>> import gradlite
     >>> gradlite.broadcast_to(gradlite.Tensor([1.0, 2.0]), (3, 2)).shape
     (3, 2)
     """
-    x, shape = as_tensor(x), tuple(shape)
+    x, shape = as_tensor(x), (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(shape)
     fits = len(shape) >= x.ndim and builtins.all(n in (1, m) for n, m in zip(x.shape, shape[len(shape) - x.ndim :]))
     if not fits:
         raise ValueError(f"Cannot broadcast shape {x.shape} to {shape}.")
@@ -227,7 +227,7 @@ def split(x: Any, sections: int | Sequence[int], axis: int = 0) -> list[Tensor]:
     else:
         cuts = [int(s) for s in sections]
     lead = (slice(None),) * axis
-    return [x[(*lead, slice(a, b))] for a, b in zip([0, *cuts], [*cuts, length])]
+    return [x[lead + (slice(a, b),)] for a, b in zip([0, *cuts], [*cuts, length])]
 
 
 _pad = KernelOp(
@@ -288,7 +288,7 @@ def tile(x: Any, repeats: int | Sequence[int]) -> Tensor:
     (2, 4)
     """
     x = as_tensor(x)
-    counts = (repeats,) if isinstance(repeats, int) else tuple(repeats)
+    counts = (int(repeats),) if isinstance(repeats, (int, np.integer)) else tuple(repeats)
     ndim = builtins.max(x.ndim, len(counts))
     counts = (1,) * (ndim - len(counts)) + counts
     x = reshape(x, (1,) * (ndim - x.ndim) + x.shape)

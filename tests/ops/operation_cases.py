@@ -35,17 +35,30 @@ def case(name: str, shapes: list[Shape], reference: Any = None, function: Any = 
     CASES.append(Case(name, function or getattr(ops, name), shapes, reference, options))
 
 
+def named(name: str, shapes: list[Shape], reference: Any = None, options: Any = None, **arguments: Any) -> None:
+    """A case of the operation with these arguments, and of NumPy's function (or another) with the same."""
+    known, function = reference or getattr(np, name), getattr(ops, name)
+    case(name, shapes, lambda *x: known(*x, **arguments), lambda *x: function(*x, **arguments), **(options or {}))
+
+
+def words(text: str) -> list[str]:
+    """Names in a row."""
+    return text.split()
+
+
+FLAT = {"differentiable": False}
+
 # Elementwise functions of one tensor.
 ROW = [(2, 3)]
-for name in "negative abs square exp exp2 expm1 sin cos arctan sinh cosh tanh arcsinh".split():
+for name in words("negative abs square exp exp2 expm1 sin cos arctan sinh cosh tanh arcsinh"):
     case(name, ROW)
 case("sqrt", ROW, low=0.2)
 case("rsqrt", ROW, lambda x: 1 / np.sqrt(x), low=0.2)
 case("reciprocal", ROW, low=0.3)
-for name in "log log2 log10 log1p".split():
+for name in words("log log2 log10 log1p"):
     case(name, ROW, low=0.3)
 case("tan", ROW, low=-1.2, high=1.2)
-for name in "arcsin arccos arctanh".split():
+for name in words("arcsin arccos arctanh"):
     case(name, ROW, low=-0.8, high=0.8)
 case("arccosh", ROW, low=1.3, high=3)
 case("erf", ROW, np.vectorize(math.erf, otypes=[float]))
@@ -56,20 +69,20 @@ case("copy", ROW)
 case("astype", ROW, lambda x: x, lambda x: ops.astype(ops.astype(x, np.float64), x.dtype))
 case("clip", ROW, lambda x: np.clip(x, -0.5, 1.0), lambda x: ops.clip(x, -0.5, 1.0))
 case("clip", [(3, 4), (4,), (3, 1)], np.clip)
-for name in "sign floor ceil rint trunc isnan isinf isfinite logical_not".split():
+for name in words("sign floor ceil rint trunc isnan isinf isfinite logical_not"):
     case(name, ROW, differentiable=False)
 case("round", ROW, np.rint, differentiable=False)
 
 # ... and of two, with broadcasting.
 PAIR = [(2, 3), (3,)]
-for name in "add subtract multiply divide remainder maximum minimum hypot arctan2".split():
+for name in words("add subtract multiply divide remainder maximum minimum hypot arctan2"):
     case(name, PAIR, low=0.2)
 case("divide", [(1, 3), (2, 1)], low=0.5)
 case("power", PAIR, low=0.3)
 case("power", ROW, lambda x: x**3.0, lambda x: ops.power(x, 3.0))
 case("power", ROW, lambda x: 2.0**x, lambda x: ops.power(2.0, x))
 case("floor_divide", PAIR, low=0.2, differentiable=False)
-for name in "equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor".split():
+for name in words("equal not_equal less less_equal greater greater_equal logical_and logical_or logical_xor"):
     case(name, PAIR, differentiable=False)
 case("where", [(2, 3), (3,)], lambda a, b: np.where(a[:, :1] > 0, a, b), lambda a, b: ops.where(a[:, :1] > 0, a, b))
 
@@ -133,19 +146,12 @@ case("sparsemax", WIDE, lambda x: _sparsemax(x.T).T, lambda x: ops.sparsemax(x, 
 
 # Reductions.
 BOX = [(2, 3, 4)]
-for name in "sum mean var std max min prod".split():
-    numpy_function, operation = getattr(np, name), getattr(ops, name)
+for name in words("sum mean var std max min prod"):
     for axis, keepdims in ((None, False), (1, True), ((0, -1), False), (-1, False), ((), False)):
-        if name == "std" and axis == ():
-            continue  # the standard deviation of single elements is zero, where the root has no derivative
-        case(
-            name, BOX,
-            lambda x, f=numpy_function, a=axis, k=keepdims: f(x, axis=a, keepdims=k),
-            lambda x, f=operation, a=axis, k=keepdims: f(x, axis=a, keepdims=k),
-        )  # fmt: skip
-for name in ("var", "std"):
-    case(name, BOX, lambda x, f=getattr(np, name): f(x, axis=1, ddof=1),
-         lambda x, f=getattr(ops, name): f(x, axis=1, ddof=1))  # fmt: skip
+        if name != "std" or axis != ():  # of single elements it is zero, where the root has no derivative
+            named(name, BOX, axis=axis, keepdims=keepdims)
+named("var", BOX, axis=1, ddof=1)
+named("std", BOX, axis=1, ddof=1)
 case("sum_to", BOX, lambda x: x.sum((0, 2), keepdims=True)[0], lambda x: ops.sum_to(x, (3, 1)))
 case("logsumexp", BOX, lambda x: np.log(np.exp(x).sum()))
 case("logsumexp", BOX, lambda x: np.log(np.exp(x).sum(1, keepdims=True)), lambda x: ops.logsumexp(x, 1, True))
@@ -156,12 +162,13 @@ case("cumsum", BOX)
 case("cumsum", BOX, lambda x: np.cumsum(x, 1), lambda x: ops.cumsum(x, 1))
 for name in ("argmax", "argmin"):
     case(name, BOX, differentiable=False)
-    case(name, BOX, lambda x, f=getattr(np, name): f(x, axis=1, keepdims=True),
-         lambda x, f=getattr(ops, name): f(x, axis=1, keepdims=True), differentiable=False)  # fmt: skip
+    named(name, BOX, options=FLAT, axis=1, keepdims=True)
 for name in ("all", "any", "count_nonzero"):
     case(name, BOX, differentiable=False)
-    case(name, BOX, lambda x, f=getattr(np, name): f(np.rint(x), axis=(0, 2)),
-         lambda x, f=getattr(ops, name): f(ops.rint(x), axis=(0, 2)), differentiable=False)  # fmt: skip
+    named(name, BOX, options={**FLAT, "low": -0.001, "high": 0.001}, axis=(0, 2))
+case("any", BOX, lambda x: np.any(np.rint(x), 1), lambda x: ops.any(ops.rint(x), 1), differentiable=False)
+case("all", BOX, lambda x: np.all(np.rint(x), 1), lambda x: ops.all(ops.rint(x), 1), differentiable=False)
+case("count_nonzero", BOX, lambda x: np.count_nonzero(np.rint(x)), lambda x: ops.count_nonzero(ops.rint(x)), **FLAT)
 
 # Shape.
 case("reshape", BOX, lambda x: x.reshape(4, 6), lambda x: ops.reshape(x, (-1, 6)))
@@ -190,8 +197,8 @@ for mode in ("edge", "reflect", "symmetric"):
 
 # Selection.
 for part in (
-    1, -1, slice(None, None, 2), (Ellipsis, 1), (None, 0, slice(1, 3)), (slice(None), [2, 0, 2]), ([0, 1, 1], [2, 2, 2]),
-    (slice(None), slice(None, None, -1), 3), (0, Ellipsis, None), ([[0, 1], [1, 0]],), ([True, False],),
+    1, -1, slice(None, None, 2), (Ellipsis, 1), (None, 0, slice(1, 3)), (slice(None), slice(None, None, -1), 3),
+    (0, Ellipsis, None), (slice(None), [2, 0, 2]), ([0, 1, 1], [2, 2, 2]), ([[0, 1], [1, 0]],), ([True, False],),
 ):  # fmt: skip
     case("getitem", BOX, lambda x, p=part: x[p], lambda x, p=part: ops.getitem(x, p))
 case("getitem", BOX, lambda x: x[x > 0], lambda x: ops.getitem(x, x > 0))
@@ -208,7 +215,9 @@ case("one_hot", [], lambda: np.eye(4)[[2, 0]], lambda: ops.one_hot([2, 0], 4, np
      differentiable=False)  # fmt: skip
 
 # Linear algebra.
-for left, right in (((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 1, 2, 3), (3, 3, 2)), ((3,), (2, 3, 2))):
+for left, right in (
+    ((2, 3), (3, 4)), ((3,), (3,)), ((2, 3), (3,)), ((3,), (3, 2)), ((2, 1, 2, 3), (3, 3, 2)), ((3,), (2, 3, 2)),
+):  # fmt: skip
     case("matmul", [left, right])
 case("dense", [(4, 3), (3, 2), (2,)], lambda x, w, b: x @ w + b)
 case("dense", [(2, 2, 3), (3, 2)], lambda x, w: x @ w)
@@ -246,31 +255,32 @@ for attributes in (
     {"padding": ((1, 0), (2, 1)), "strides": (1, 2)},
     {"dilation": (2, 1), "padding": 1},
 ):
-    case("conv2d", [IMAGE, KERNEL, (3,)], lambda *x, a=attributes: convolution(*x, **a),
-         lambda *x, a=attributes: ops.conv2d(*x, **a))  # fmt: skip
+    named("conv2d", [IMAGE, KERNEL, (3,)], convolution, **attributes)
 case("conv2d", [(1, 4, 4, 4), (2, 3, 2, 6)], lambda x, w: convolution(x, w, None, groups=2, padding="same"),
      lambda x, w: ops.conv2d(x, w, groups=2, padding="same"))  # fmt: skip
 for attributes in (
     {}, {"strides": 2, "padding": "same"}, {"strides": (2, 3), "padding": "valid"},
     {"strides": 2, "padding": "same", "output_padding": 1}, {"dilation": 2},
 ):  # fmt: skip
-    case("conv2d_transpose", [(1, 3, 2, 2), (3, 2, 3, 2), (3,)], lambda *x, a=attributes: transposed_convolution(*x, **a),
-         lambda *x, a=attributes: ops.conv2d_transpose(*x, **a))  # fmt: skip
+    named("conv2d_transpose", [(1, 3, 2, 2), (3, 2, 3, 2), (3,)], transposed_convolution, **attributes)
 for attributes in ({}, {"strides": 2, "padding": "same"}):
-    case("depthwise_conv2d", [(1, 4, 3, 2), (2, 2, 2, 3), (6,)], lambda *x, a=attributes: depthwise(*x, **a),
-         lambda *x, a=attributes: ops.depthwise_conv2d(*x, **a))  # fmt: skip
+    named("depthwise_conv2d", [(1, 4, 3, 2), (2, 2, 2, 3), (6,)], depthwise, **attributes)
 case("separable_conv2d", [(1, 4, 3, 2), (2, 2, 2, 2), (1, 1, 4, 3), (3,)],
      lambda x, d, p, b: convolution(depthwise(x, d, None, padding="same"), p, b),
      lambda x, d, p, b: ops.separable_conv2d(x, d, p, b, padding="same"))  # fmt: skip
 SEQUENCE = [(2, 6, 2), (3, 2, 3), (3,)]
+
+
+def _conv1d(
+    x: np.ndarray, w: np.ndarray, b: np.ndarray, strides: int = 1, padding: Any = "valid", dilation: int = 1
+) -> np.ndarray:
+    pads = padding if isinstance(padding, str) else ((0, 0), padding)
+    return convolution(x[:, None], w[None], b, strides=(1, strides), padding=pads, dilation=(1, dilation))[:, 0]
+
+
 for attributes in ({}, {"strides": 2, "padding": "same"}, {"padding": (1, 2)}, {"dilation": 2}):
-    wide = dict(attributes)
-    if isinstance(wide.get("padding"), tuple):
-        wide["padding"] = ((0, 0), wide["padding"])
-    wide = {k: (1, v) if isinstance(v, int) else v for k, v in wide.items()}
-    case("conv1d", SEQUENCE, lambda x, w, b, a=wide: convolution(x[:, None], w[None], b, **a)[:, 0],
-         lambda *x, a=attributes: ops.conv1d(*x, **a))  # fmt: skip
-case("conv1d", SEQUENCE, lambda x, w, b: convolution(np.pad(x, ((0, 0), (4, 0), (0, 0)))[:, None], w[None], b, dilation=(1, 2))[:, 0],
+    named("conv1d", SEQUENCE, _conv1d, **attributes)
+case("conv1d", SEQUENCE, lambda x, w, b: _conv1d(np.pad(x, ((0, 0), (4, 0), (0, 0))), w, b, dilation=2),
      lambda *x: ops.conv1d(*x, padding="causal", dilation=2))  # fmt: skip
 case("conv1d_transpose", [(2, 3, 2), (3, 4, 2), (4,)],
      lambda x, w, b: transposed_convolution(x[:, :, None], w[:, None], b, strides=(2, 1), padding="same")[:, :, 0],
@@ -278,13 +288,14 @@ case("conv1d_transpose", [(2, 3, 2), (3, 4, 2), (4,)],
 
 # Pooling.
 POOLED = [(2, 5, 4, 2)]
-for name, loop in (("max_pool2d", max_pool), ("avg_pool2d", avg_pool)):
-    for attributes in ({}, {"window": (3, 2), "strides": (1, 2), "padding": "same"}, {"window": 2, "strides": 1, "padding": 1}):
-        case(name, POOLED, lambda x, f=loop, a=attributes: f(x, **a),
-             lambda x, f=getattr(ops, name), a=attributes: f(x, **a))  # fmt: skip
+for attributes in (
+    {}, {"window": (3, 2), "strides": (1, 2), "padding": "same"}, {"window": 2, "strides": 1, "padding": 1},
+):  # fmt: skip
+    named("max_pool2d", POOLED, max_pool, **attributes)
+    named("avg_pool2d", POOLED, avg_pool, **attributes)
 for name, loop in (("max_pool1d", max_pool), ("avg_pool1d", avg_pool)):
-    case(name, [(2, 7, 2)], lambda x, f=loop: f(x[:, None], window=(1, 3), strides=(1, 2), padding="same")[:, 0],
-         lambda x, f=getattr(ops, name): f(x, 3, 2, "same"))  # fmt: skip
+    case(name, [(2, 7, 2)], lambda x, f=loop: f(x[:, None], (1, 3), (1, 2), "same")[:, 0],
+         lambda x, n=name: getattr(ops, n)(x, 3, 2, "same"))  # fmt: skip
 for kind in ("nearest", "bilinear"):
     case("upsample2d", [(1, 3, 2, 2)], lambda x, k=kind: upsample(x, (2, 3), k),
          lambda x, k=kind: ops.upsample2d(x, (2, 3), k))  # fmt: skip
@@ -301,8 +312,12 @@ def _group_norm(x: np.ndarray, gamma: Any = 1, beta: Any = 0) -> np.ndarray:
     return np.concatenate(parts, -1) * gamma + beta
 
 
-case("batch_norm", [(6, 3), (3,), (3,)], lambda x, g, b: (_normalized(x, 0, g, b), x.mean(0), x.var(0)), scale=5)
-case("batch_norm", [(2, 2, 2, 3)], lambda x: (_normalized(x, (0, 1, 2)), x.mean((0, 1, 2)), x.var((0, 1, 2))), scale=5)
+# Of float16 input the statistics are float32.
+STATISTICS = [np.float64, np.float32]
+case("batch_norm", [(6, 3), (3,), (3,)], lambda x, g, b: (_normalized(x, 0, g, b), x.mean(0), x.var(0)),
+     scale=5, dtypes=STATISTICS)  # fmt: skip
+case("batch_norm", [(2, 2, 2, 3)], lambda x: (_normalized(x, (0, 1, 2)), x.mean((0, 1, 2)), x.var((0, 1, 2))),
+     scale=5, dtypes=STATISTICS)  # fmt: skip
 case("batch_norm", [(6, 3), (3,)], lambda x, g: _normalized(x, 0, g), lambda x, g: ops.batch_norm(x, g)[0], scale=5)
 case("batch_norm_inference", [(2, 3), (3,), (3,), (3,), (3,)],
      lambda x, g, b, m, v: (x - m) / np.sqrt(v + 1e-3) * g + b, low=0.3)  # fmt: skip

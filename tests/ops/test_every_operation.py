@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from helpers import check_op
+from helpers import check_op, draw, listed, strided, tensors
 from operation_cases import CASES, ELSEWHERE
 
 import gradlite
@@ -33,8 +33,6 @@ def test_values_and_gradients_agree_with_numpy_and_finite_differences(case, back
 
 @pytest.mark.parametrize("case", [c for c in CASES if c.shapes], ids=lambda case: case.name)
 def test_gradients_are_the_same_for_strided_inputs_and_leave_the_inputs_alone(case, backend):
-    from helpers import draw, listed, strided, tensors
-
     arrays = draw(case.shapes, case.options.get("low", -2), case.options.get("high", 2))
     before = [x.copy() for x in arrays]
     gradients = []

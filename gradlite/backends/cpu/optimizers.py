@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.placement import placed
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference import optimizers as reference
 
@@ -78,7 +79,7 @@ def _adam_part(
     np: Any, p: Any, g: Any, m: Any, v: Any, v_max: Any, *, rate: Any, beta_1: float, beta_2: float, epsilon: float
 ) -> None:
     """The reference's formula in two temporaries that are kept: most models train with this one."""
-    a, b = parallel.scratch("adam", (2, CHUNK), p.dtype)[:, : p.size]
+    a, b = placed("adam_a", p.size, p), placed("adam_b", p.size, p)
     np.subtract(g, m, out=a)
     np.multiply(a, 1.0 - beta_1, out=a)
     np.add(m, a, out=m)
@@ -191,3 +192,34 @@ def lion(parameter: Any, gradient: Any, m: Any, learning_rate: Any, *, beta_1: f
 def weight_decay(parameter: Any, learning_rate: Any, *, rate: float) -> None:
     """The reference's update."""
     _in_chunks(reference.weight_decay_part, parameter, rate=(learning_rate * rate).astype(parameter.dtype))
+
+
+@cpu_kernel
+def moving_average(average: Any, value: Any, step: Any, *, momentum: float) -> None:
+    """The reference's update."""
+    dtype = average.dtype
+    kept = dtype.type(momentum) if step is None else (momentum * (step != 1)).astype(dtype)
+    if average.ndim == 1:
+        _in_chunks(reference.moving_average_part, average, value, kept=kept, new=dtype.type(1) - kept)
+    else:
+        reference.moving_average_part(np, average, value, kept=kept, new=dtype.type(1) - kept)
+
+
+@cpu_kernel
+def square_sum(*arrays: Any, out: Any = None) -> Any:
+    """The reference's sum, added up by chunks in a fixed order."""
+    spans = [(a, i) for a in (array.reshape(-1) for array in arrays) for i in range(0, a.size, CHUNK)]
+    sums = np.zeros(len(spans))
+
+    def work(thread: int, threads: int) -> None:
+        for k in parallel.share(len(spans), thread, threads):
+            array, start = spans[k]
+            wide = array[start : start + CHUNK].astype(np.float64)
+            sums[k] = np.square(wide, out=wide).sum()
+
+    parallel.run(work, parts=len(spans), work=4 * CHUNK * len(spans))
+    total = np.asarray(sums.sum())
+    if out is None:
+        return total
+    out[...] = total
+    return out

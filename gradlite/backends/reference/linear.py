@@ -11,7 +11,9 @@ from gradlite.backends.registry import into, reference_kernel
 @reference_kernel
 def einsum(xp: ModuleType, *operands: Any, subscripts: str, out: Any = None) -> Any:
     """Einstein summation, pairs contracted in a good order."""
-    return into(out, xp.einsum(subscripts, *operands, optimize=len(operands) > 2))
+    result = xp.einsum(subscripts, *operands, optimize=len(operands) > 2)
+    # Of one operand that is only transposed the array module gives a view.
+    return into(out, xp.array(result, copy=True) if out is None and len(operands) == 1 else result)
 
 
 @reference_kernel

@@ -207,45 +207,59 @@ class CallbackList:
             getattr(callback, hook)(*arguments, shared)
 
     def on_train_begin(self, logs: Logs | None = None) -> None:
+        """Call ``on_train_begin`` of every callback."""
         self._call("on_train_begin", logs=logs)
 
     def on_train_end(self, logs: Logs | None = None) -> None:
+        """Call ``on_train_end`` of every callback."""
         self._call("on_train_end", logs=logs)
 
     def on_epoch_begin(self, epoch: int, logs: Logs | None = None) -> None:
+        """Call ``on_epoch_begin`` of every callback."""
         self._call("on_epoch_begin", epoch, logs=logs)
 
     def on_epoch_end(self, epoch: int, logs: Logs | None = None) -> None:
+        """Call ``on_epoch_end`` of every callback."""
         self._call("on_epoch_end", epoch, logs=logs)
 
     def on_test_begin(self, logs: Logs | None = None) -> None:
+        """Call ``on_test_begin`` of every callback."""
         self._call("on_test_begin", logs=logs)
 
     def on_test_end(self, logs: Logs | None = None) -> None:
+        """Call ``on_test_end`` of every callback."""
         self._call("on_test_end", logs=logs)
 
     def on_predict_begin(self, logs: Logs | None = None) -> None:
+        """Call ``on_predict_begin`` of every callback."""
         self._call("on_predict_begin", logs=logs)
 
     def on_predict_end(self, logs: Logs | None = None) -> None:
+        """Call ``on_predict_end`` of every callback."""
         self._call("on_predict_end", logs=logs)
 
     def on_train_batch_begin(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_train_batch_begin`` of the callbacks that have it."""
         self._call_batch_hook("on_train_batch_begin", batch, logs)
 
     def on_train_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_train_batch_end`` of the callbacks that have it."""
         self._call_batch_hook("on_train_batch_end", batch, logs)
 
     def on_test_batch_begin(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_test_batch_begin`` of the callbacks that have it."""
         self._call_batch_hook("on_test_batch_begin", batch, logs)
 
     def on_test_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_test_batch_end`` of the callbacks that have it."""
         self._call_batch_hook("on_test_batch_end", batch, logs)
 
     def on_predict_batch_begin(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_predict_batch_begin`` of the callbacks that have it."""
         self._call_batch_hook("on_predict_batch_begin", batch, logs)
 
     def on_predict_batch_end(self, batch: int, logs: LazyLogs = None) -> None:
+        """Call ``on_predict_batch_end`` of the callbacks that have it."""
         self._call_batch_hook("on_predict_batch_end", batch, logs)
 
 

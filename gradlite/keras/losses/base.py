@@ -45,7 +45,9 @@ class Loss:
     2.0
     """
 
-    def __init__(self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None) -> None:
+    def __init__(
+        self, name: str | None = None, reduction: str | None = "sum_over_batch_size", dtype: Any = None
+    ) -> None:
         if reduction not in REDUCTIONS:
             raise ValueError(
                 f"Invalid value for argument `reduction`: {reduction!r}. "
@@ -94,13 +96,11 @@ class Loss:
         return cls(**config)
 
     def _converted(self, y_true: Any, y_pred: Any) -> tuple[Any, Any]:
-        """Labels and predictions as Tensors on the predictions' device; dicts and lists of them are left as they are."""
-        if isinstance(y_pred, dict) or (isinstance(y_pred, (list, tuple)) and any(hasattr(p, "shape") for p in y_pred)):
+        """Labels and predictions as Tensors on one device; dicts and lists of arrays are left as they are."""
+        if _is_structure(y_pred):
             return y_true, y_pred
         y_pred = as_prediction(y_pred, self._dtype)
-        if isinstance(y_true, dict) or (isinstance(y_true, (list, tuple)) and any(hasattr(t, "shape") for t in y_true)):
-            return y_true, y_pred
-        return as_labels(y_true, y_pred), y_pred
+        return (y_true if _is_structure(y_true) else as_labels(y_true, y_pred)), y_pred
 
 
 class LossFunctionWrapper(Loss):
@@ -171,6 +171,11 @@ class NamedLoss(LossFunctionWrapper):
         return {**Loss.get_config(self), **self._fn_kwargs}
 
 
+def _is_structure(x: Any) -> bool:
+    """Whether ``x`` holds several arrays, for a user's loss to take apart; lists of numbers are one array."""
+    return isinstance(x, dict) or (isinstance(x, (list, tuple)) and any(hasattr(part, "shape") for part in x))
+
+
 def as_prediction(y_pred: Any, dtype: np.dtype | None = None) -> Tensor:
     """``y_pred`` as a floating-point Tensor wide enough for a loss, still knowing the logits it came from."""
     if not isinstance(y_pred, Tensor):
@@ -214,15 +219,14 @@ def same_rank_pair(y_true: Any, y_pred: Any) -> tuple[Tensor, Tensor]:
     return y_true, y_pred
 
 
-def class_number_hint(labels: Sequence[int | None], outputs: Sequence[int | None]) -> str:
+def class_number_hint(
+    labels: Sequence[int | None], outputs: Sequence[int | None], sparse: str = "sparse_categorical_crossentropy"
+) -> str:
     """What to say where labels have no axis for the classes that the predictions have."""
     bare = labels[:-1] if len(labels) == len(outputs) and labels[-1] == 1 else labels
     if tuple(bare) != tuple(outputs[:-1]) or outputs[-1] == 1:
         return ""
-    return (
-        f" If the labels are class numbers, use 'sparse_categorical_crossentropy' or "
-        f"`keras.utils.to_categorical(y, {outputs[-1]})`."
-    )
+    return f" If the labels are class numbers, use {sparse!r} or `keras.utils.to_categorical(y, {outputs[-1]})`."
 
 
 def squeeze_or_expand_to_same_rank(x1: Tensor, x2: Tensor, expand_rank_1: bool = True) -> tuple[Tensor, Tensor]:

@@ -83,7 +83,7 @@ def huber(y_true: Any, y_pred: Any, delta: float = 1.0) -> Tensor:
 
 
 def log_cosh(y_true: Any, y_pred: Any) -> Tensor:
-    """``mean(log(cosh(y_pred - y_true)))`` over the last axis, as ``e + softplus(-2 e) - log 2``, which cannot overflow.
+    """``mean(log(cosh(e)))`` over the last axis for errors e, as ``|e| + softplus(-2 |e|) - log 2``: no overflow.
 
     >>> from gradlite.keras.losses import log_cosh
     >>> round(log_cosh([[0.0]], [[1000.0]]).item(), 3)
@@ -251,7 +251,5 @@ class KLDivergence(NamedLoss):
 class Poisson(NamedLoss):
     """The negative log-likelihood of counts, see ``poisson``."""
 
-    def __init__(
-        self, reduction: _Reduction = "sum_over_batch_size", name: str = "poisson", dtype: Any = None
-    ) -> None:
+    def __init__(self, reduction: _Reduction = "sum_over_batch_size", name: str = "poisson", dtype: Any = None) -> None:
         super().__init__(poisson, reduction, name, dtype)

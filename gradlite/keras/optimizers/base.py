@@ -21,6 +21,10 @@ from gradlite.keras.variables import Variable
 from gradlite.tensor import Tensor
 
 
+# Attributes that are made anew for a copy.
+_BUFFERS = ("_groups", "_backend", "_one", "_step", "_rate")
+
+
 class Optimizer(LearningRate, Options):
     """Base class of optimizers.
 
@@ -60,7 +64,7 @@ class Optimizer(LearningRate, Options):
         self._groups: list[Group] = []
         self._layout = 0  # how often memory or the kind of learning rate changed
         self._trainable_variables: list[Variable] = []
-        self._excluded: tuple[set[int], re.Pattern[str] | None] = (set(), None)
+        self._excluded: tuple[list[Variable], re.Pattern[str] | None] = ([], None)
         self._counted: tuple[int, int] | None = None  # the iterations variable's version, and its value then
         self._move_to(default_backend())
 
@@ -108,16 +112,15 @@ class Optimizer(LearningRate, Options):
         if self.built and not new:
             return
         self._trainable_variables += new
-        self._group()
+        self._group(self._slot_variables())
         self.built = True
 
     def _unknown_variables(self, variables: Iterable[Variable]) -> list[Variable]:
         known = {id(variable) for variable in self._trainable_variables}
         return [variable for variable in variables if id(variable) not in known]
 
-    def _group(self) -> None:
-        """Lay all variables out in flat buffers, one for each dtype."""
-        previous = {key: slot for group in self._groups for key, slot in group.slots.items()}
+    def _group(self, previous: dict[tuple[int, str], Variable]) -> None:
+        """Lay all variables out in flat buffers, one for each dtype; slot variables in `previous` keep their values."""
         kinds: dict[Any, list[Variable]] = {}
         for variable in self._trainable_variables:
             if variable.size:
@@ -130,6 +133,10 @@ class Optimizer(LearningRate, Options):
         self._layout += 1
         if self._groups:
             self._move_to(self._groups[0].backend)
+
+    def _slot_variables(self) -> dict[tuple[int, str], Variable]:
+        """Slot variables by the id of their variable and their name."""
+        return {key: slot for group in self._groups for key, slot in group.slots.items()}
 
     def _all_slots(self) -> list[Sequence[Slot]]:
         shared: list[Sequence[Slot]] = []
@@ -155,7 +162,7 @@ class Optimizer(LearningRate, Options):
         result = [self._iterations]
         if isinstance(self._learning_rate, Variable):
             result.append(self._learning_rate)
-        found = {key: slot for group in self._groups for key, slot in group.slots.items()}
+        found = self._slot_variables()
         for together in self._all_slots():
             for variable in self._trainable_variables:
                 result += [found[id(variable), slot.name] for slot in together if (id(variable), slot.name) in found]
@@ -295,11 +302,11 @@ class Optimizer(LearningRate, Options):
         if self.built:
             raise ValueError("`exclude_from_weight_decay()` can only be configured before the optimizer is built.")
         names = "|".join(sorted(set(var_names or ())))
-        self._excluded = {id(variable) for variable in var_list or ()}, re.compile(names) if names else None
+        self._excluded = list(var_list or ()), re.compile(names) if names else None
 
     def _decays(self, variable: Variable) -> bool:
-        identities, names = self._excluded
-        return id(variable) not in identities and not (names is not None and names.search(variable.name))
+        excluded, names = self._excluded
+        return not (any(variable is v for v in excluded) or (names is not None and names.search(variable.name)))
 
     # What a step launches, for those who record and replay steps.
 
@@ -378,6 +385,27 @@ class Optimizer(LearningRate, Options):
         if isinstance(arguments.get("learning_rate"), Mapping):
             arguments["learning_rate"] = schedules.deserialize(arguments["learning_rate"], custom_objects)
         return cls(**arguments)
+
+    # Copying and pickling: buffers are laid out anew, since copies of views would no longer share memory.
+
+    def __getstate__(self) -> dict[str, Any]:
+        state = {key: value for key, value in self.__dict__.items() if key not in _BUFFERS}
+        found = self._slot_variables()
+        names = [slot.name for together in self._all_slots() for slot in together]
+        state["_slots"] = [{n: found.get((id(v), n)) for n in names} for v in self._trainable_variables]
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        held = state.pop("_slots")
+        self.__dict__.update(state, _groups=[])
+        self._move_to(self._iterations.backend)
+        previous = {
+            (id(variable), name): slot
+            for variable, slots in zip(self._trainable_variables, held)
+            for name, slot in slots.items()
+            if slot is not None
+        }
+        self._group(previous)
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.name}>"

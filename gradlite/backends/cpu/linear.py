@@ -1,0 +1,78 @@
+"""Matrix products on the CPU: NumPy's BLAS, one thread a call, called from the pool that all kernels share.
+
+Two pools in turn, OpenBLAS's and ours, wait for each other's sleeping or spinning threads, which costs more than a small
+product; so the product is cut here, along its longer side, and BLAS computes each part alone.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.registry import cpu_kernel
+
+# OpenBLAS keeps products of up to this many multiplications in the calling thread by itself.
+BLAS_STAYS_ALONE = 262_144
+# Fewer operations than this are over before a second thread has woken up and taken its part.
+WORTH_A_THREAD = 4_000_000
+# Parts begin at multiples of this, the widest tile of BLAS's kernels.
+BLOCK = 16
+
+
+def product(a: np.ndarray, b: np.ndarray, out: np.ndarray, bias: np.ndarray | None = None) -> None:
+    """``out = a @ b + bias`` for (n, k) and (k, m): BLAS takes transposed and sliced operands without a copy."""
+    n, k = a.shape
+    m = b.shape[1]
+
+    def part(t: int, threads: int) -> None:
+        if m >= n:
+            blocks = parallel.share(-(-m // BLOCK), t, threads)
+            span = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
+            right, result, shift = b[:, span], out[:, span], None if bias is None else bias[span]
+            np.matmul(a, right, out=result)
+        else:
+            blocks = parallel.share(-(-n // BLOCK), t, threads)
+            span = slice(blocks.start * BLOCK, blocks.stop * BLOCK)
+            result, shift = out[span], bias
+            np.matmul(a[span], b, out=result)
+        if shift is not None:
+            np.add(result, shift, out=result)
+
+    multiplications = n * k * m
+    if multiplications <= BLAS_STAYS_ALONE:
+        part(0, 1)
+    elif 2 * multiplications < WORTH_A_THREAD:
+        with parallel.single_threaded_blas:
+            part(0, 1)
+    else:
+        parallel.run(part, parts=-(-max(n, m) // BLOCK))
+
+
+@cpu_kernel
+def matmul(a: Any, b: Any, *, out: Any = None) -> Any:
+    """The reference's product; two matrices of one floating-point type go through the pool."""
+    if a.ndim != 2 or b.ndim != 2 or a.dtype != b.dtype or a.dtype not in (np.float32, np.float64):
+        return np.matmul(a, b, out=out)
+    if out is None:
+        out = np.empty((a.shape[0], b.shape[1]), a.dtype)
+    product(a, b, out)
+    return out
+
+
+@cpu_kernel
+def dense(x: Any, kernel: Any, bias: Any, *, out: Any = None) -> Any:
+    """The reference's layer; the bias is added to each part of the product while it is in cache."""
+    rows = x.reshape(-1, x.shape[-1])
+    shape = x.shape[:-1] + (kernel.shape[-1],)
+    if rows.dtype != kernel.dtype or rows.dtype not in (np.float32, np.float64):
+        result = np.matmul(rows, kernel)
+        result = (result if bias is None else result + bias).reshape(shape)
+        if out is None:
+            return result
+        out[...] = result
+        return out
+    result = np.empty((rows.shape[0], kernel.shape[1]), rows.dtype) if out is None else out.reshape(rows.shape[0], -1)
+    product(rows, kernel, result, bias)
+    return result.reshape(shape) if out is None else out

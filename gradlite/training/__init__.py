@@ -1,0 +1,1 @@
+"""The fit loop: feeding data, the step, logs."""

@@ -1,0 +1,259 @@
+"""Feeding data: arrays cut into batches, and iterables of batches, both as the same kind of feed."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from gradlite.backends import Backend
+from gradlite.keras import backend as keras_backend
+from gradlite.keras.utils.py_dataset import PyDataset
+from gradlite.random import Generator
+from gradlite.tensor import Tensor, wrap
+from gradlite.training.checks import check_lengths, weights_of_classes
+from gradlite.training.structure import flatten, is_array, map_structure
+
+_END = object()
+
+
+class Batch(NamedTuple):
+    """What one step gets: Tensors on the model's device."""
+
+    x: Any
+    y: Any
+    sample_weight: Any
+    size: int
+
+
+class ArrayFeed:
+    """Arrays of all samples, in batches; shuffled anew each epoch."""
+
+    def __init__(
+        self,
+        x: Any,
+        y: Any,
+        sample_weight: Any,
+        batch_size: int,
+        backend: Backend,
+        generator: Generator | None,
+    ) -> None:
+        self.samples = check_lengths(x=x, y=y, sample_weight=sample_weight)
+        self.batch_size = batch_size
+        self.steps: int | None = math.ceil(self.samples / batch_size)
+        self._backend = backend
+        self._generator = generator
+        self._arrays = tuple(
+            map_structure(lambda a: as_device_tensor(a, backend), part) for part in (x, y, sample_weight)
+        )
+
+    @property
+    def labels(self) -> Any:
+        """The labels of all samples."""
+        return self._arrays[1]
+
+    def epoch(self) -> Iterator[Batch]:
+        """The batches of one epoch; the last may be smaller."""
+        order = None
+        if self._generator is not None:
+            order = self._backend.asarray(self._generator.permutation(self.samples))
+        for start in range(0, self.samples, self.batch_size):
+            stop = min(start + self.batch_size, self.samples)
+            x, y, weight = (map_structure(lambda a: self._rows(a, order, start, stop), part) for part in self._arrays)
+            yield Batch(x, y, weight, stop - start)
+
+    def _rows(self, tensor: Tensor, order: Any, start: int, stop: int) -> Tensor:
+        if order is None:
+            return wrap(tensor.data[start:stop], self._backend)
+        return wrap(self._backend.launch("take", tensor.data, order[start:stop], axis=0), self._backend)
+
+    def first(self) -> Batch:
+        """The first batch, unshuffled, to build a model with."""
+        stop = min(self.batch_size, self.samples)
+        x, y, weight = (map_structure(lambda a: self._rows(a, None, 0, stop), part) for part in self._arrays)
+        return Batch(x, y, weight, stop)
+
+
+class IterableFeed:
+    """Batches from a generator, a PyDataset or any iterable: ``x``, ``(x, y)`` or ``(x, y, sample_weight)``."""
+
+    def __init__(
+        self, source: Iterable[Any], steps: int | None, backend: Backend, class_weight: Any, generator: Generator | None
+    ) -> None:
+        self._source = source
+        self._backend = backend
+        self._class_weight = class_weight
+        self._generator = generator
+        self._once = hasattr(source, "__next__")
+        self._read = False  # whether this pass over the source gave anything
+        self._iterator: Iterator[Any] | None = None
+        self._peeked: list[Any] = []
+        self._given_steps = steps
+        self.steps: int | None = steps
+        if steps is None and hasattr(source, "__len__"):
+            self.steps = source.num_batches if isinstance(source, PyDataset) else len(source)
+
+    def first(self) -> Batch:
+        """The first batch; the next epoch starts with it all the same."""
+        if not self._peeked:
+            self._peeked.append(self._next(self._items()))
+        return self._batch(self._peeked[0])
+
+    def _items(self) -> Iterator[Any]:
+        """Where the next item comes from: one iterator for what ends by itself, a fresh one an epoch otherwise."""
+        if self._iterator is None:
+            self._iterator = self._ordered() if isinstance(self._source, PyDataset) else iter(self._source)
+        return self._iterator
+
+    def _ordered(self) -> Iterator[Any]:
+        dataset: Any = self._source
+        number = dataset.num_batches
+        if number is None:
+            index = 0
+            while True:
+                yield dataset[index]
+                index += 1
+        order = range(number) if self._generator is None else self._generator.permutation(number)
+        for i in order:
+            yield dataset[int(i)]
+
+    def _next(self, items: Iterator[Any]) -> Any:
+        try:
+            return next(items)
+        except StopIteration:
+            raise ValueError(
+                f"The data is empty: {type(self._source).__name__} gave no batch. A generator can be used only once; "
+                "pass a function's fresh generator, a list of batches, or arrays."
+            ) from None
+
+    def epoch(self) -> Iterator[Batch]:
+        """The batches of one epoch: until the source ends, or as many as ``steps`` says."""
+        if isinstance(self._source, PyDataset):
+            self._source.on_epoch_begin()
+        done = 0
+        while self._given_steps is None or done < self._given_steps:
+            item = self._peeked.pop() if self._peeked else next(self._items(), _END)
+            if item is _END:
+                # The next pass is a new one, if the source can be read again.
+                self._iterator = None
+                if self._given_steps is None or self._warned_of_end(done):
+                    break
+                continue
+            yield self._batch(item)
+            done += 1
+        if isinstance(self._source, PyDataset):
+            self._source.on_epoch_end()
+
+    def _warned_of_end(self, done: int) -> bool:
+        """Whether the source is used up before ``steps`` batches: then a warning says so."""
+        if not self._once and self._read:
+            self._read = False
+            return False
+        warnings.warn(
+            f"The data ran out after {done} of {self._given_steps} steps of this epoch. A generator must give at least "
+            "steps_per_epoch * epochs batches; use an endless one, or a list.",
+            stacklevel=5,
+        )
+        return True
+
+    def _batch(self, item: Any) -> Batch:
+        self._read = True
+        x, y, weight = unpack(item)
+        size = check_lengths(x=x, y=y, sample_weight=weight)
+        if self._class_weight is not None and y is not None:
+            weight = weights_of_classes(self._class_weight, y, weight)
+        x, y, weight = (map_structure(lambda a: as_device_tensor(a, self._backend), part) for part in (x, y, weight))
+        return Batch(x, y, weight, size)
+
+
+Feed = ArrayFeed | IterableFeed
+
+
+def make_feed(
+    x: Any,
+    y: Any,
+    sample_weight: Any,
+    *,
+    batch_size: int | None,
+    steps: int | None,
+    shuffle: bool,
+    class_weight: Mapping[int, float] | None,
+    backend: Backend,
+) -> Feed:
+    """The feed for whatever ``fit``, ``evaluate`` or ``predict`` was given.
+
+    Raises:
+        ValueError: for data that is empty, of several lengths, or given twice.
+    """
+    generator = Generator() if shuffle else None
+    if is_batches(x):
+        for name, value in (("y", y), ("sample_weight", sample_weight)):
+            if value is not None:
+                raise ValueError(
+                    f"With {type(x).__name__} as x, {name} comes in its batches. Received: {name} as well."
+                )
+        return IterableFeed(x, steps, backend, class_weight, generator if isinstance(x, PyDataset) else None)
+    if not flatten(x):
+        raise ValueError("No data: x is empty or None. Pass arrays, or an iterable of batches.")
+    if batch_size is not None and (isinstance(batch_size, bool) or int(batch_size) < 1):
+        raise ValueError(f"batch_size must be a positive integer. Received: batch_size={batch_size!r}.")
+    x, y, sample_weight = (map_structure(as_host_array, part) for part in map(numbers_as_array, (x, y, sample_weight)))
+    if class_weight is not None:
+        sample_weight = weights_of_classes(class_weight, y, sample_weight)
+    return ArrayFeed(x, y, sample_weight, int(batch_size or 32), backend, generator)
+
+
+def is_batches(x: Any) -> bool:
+    """Whether ``x`` gives batches, rather than being the samples themselves."""
+    if isinstance(x, PyDataset) or hasattr(x, "__next__"):
+        return True
+    if x is None or is_array(x) or isinstance(x, (dict, str)):
+        return False
+    if isinstance(x, (list, tuple)):
+        return bool(x) and isinstance(x[0], tuple)
+    return hasattr(x, "__iter__") or hasattr(x, "__getitem__")
+
+
+def unpack(item: Any) -> tuple[Any, Any, Any]:
+    """A batch as (x, y, sample_weight)."""
+    if isinstance(item, list) and len(item) in (2, 3) and all(is_array(part) for part in item):
+        item = tuple(item)
+    if not isinstance(item, tuple):
+        return numbers_as_array(item), None, None
+    if not 1 <= len(item) <= 3:
+        raise ValueError(f"A batch is x, (x, y) or (x, y, sample_weight). Received: a tuple of {len(item)}.")
+    x, y, weight = (*item, None, None)[:3]
+    return numbers_as_array(x), numbers_as_array(y), numbers_as_array(weight)
+
+
+def numbers_as_array(part: Any) -> Any:
+    """Nested lists of plain numbers as one array; lists of arrays stay lists."""
+    if isinstance(part, (list, tuple)) and part and not any(is_array(leaf) for leaf in flatten(part)):
+        return np.asarray(part)
+    return part
+
+
+def as_host_array(array: Any) -> Any:
+    """An array of numbers: Tensors as they are, everything else as NumPy's, floating point in the default type."""
+    if isinstance(array, Tensor):
+        return array.detach()
+    array = np.asarray(array)
+    if array.dtype.kind not in "fiub":
+        raise ValueError(
+            f"Data must be numbers. Received: an array of dtype {array.dtype}. "
+            "Convert it, for instance class names to numbers."
+        )
+    if array.dtype.kind == "f" and array.dtype != keras_backend.floatx():
+        return array.astype(keras_backend.floatx())
+    return array
+
+
+def as_device_tensor(array: Any, backend: Backend) -> Tensor:
+    """A Tensor without history on ``backend``."""
+    array = as_host_array(array)
+    if isinstance(array, Tensor):
+        return array if array.backend is backend else Tensor(array.numpy(), device=backend)
+    return Tensor(array, device=backend)
