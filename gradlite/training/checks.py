@@ -29,7 +29,7 @@ def check_lengths(**parts: Any) -> int:
         )
     size = next(iter(sizes.values()), 0)
     if size == 0:
-        raise ValueError(f"No data: {' and '.join(sizes) or 'x'} holds no samples.")
+        raise ValueError(f"No data: an empty array was given for {' and '.join(sizes) or 'x'}.")
     return size
 
 
@@ -91,8 +91,7 @@ def split_validation(
     cut = int(np.floor(size * (1 - split)))
     if cut in (0, size):
         raise ValueError(f"validation_split={split} of {size} samples leaves nothing for one of the parts.")
-    head, tail = (
-        tuple(map_structure(lambda a: a[part], array) for array in (x, y, sample_weight))
-        for part in (slice(None, cut), slice(cut, None))
-    )
-    return head, tail  # type: ignore[return-value]
+    parts = (x, y, sample_weight)
+    head = tuple(map_structure(lambda a: a[:cut], part) for part in parts)
+    tail = tuple(map_structure(lambda a: a[cut:], part) for part in parts)
+    return head, tail

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
-
 from gradlite.keras import losses as keras_losses
 from gradlite.keras import metrics as keras_metrics
 from gradlite.tensor import Tensor
@@ -23,19 +21,19 @@ class CompiledLoss:
 
     def __init__(self, loss: Any, weights: Any = None) -> None:
         if isinstance(loss, dict):
-            self._losses: Any = {key: keras_losses.get(value) for key, value in loss.items()}
+            self._losses: Any = {key: _as_loss(value) for key, value in loss.items()}
         elif isinstance(loss, (list, tuple)):
-            self._losses = [keras_losses.get(value) for value in loss]
+            self._losses = [_as_loss(value) for value in loss]
         else:
-            self._losses = keras_losses.get(loss)
+            self._losses = _as_loss(loss)
         self._weights = weights
 
     def pairs(self, y: Any, y_pred: Any) -> list[tuple[Any, Any, Any, float, str]]:
         """For each output with a loss: the loss, its labels, its predictions, its factor and its name."""
         if not isinstance(y_pred, (list, tuple, dict)):
-            factor = flatten(self._weights)
+            factors = flatten(self._weights)
             loss = flatten(self._losses)[0]
-            return [(loss, _only(y), y_pred, float(factor[0]) if factor else 1.0, "")]
+            return [(loss, _only(y), y_pred, float(factors[0]) if factors else 1.0, "")]
         keys = list(y_pred) if isinstance(y_pred, dict) else list(range(len(y_pred)))
         result = []
         for key in keys:
@@ -48,7 +46,7 @@ class CompiledLoss:
     def __call__(self, y: Any, y_pred: Any, sample_weight: Any) -> Tensor:
         total: Any = None
         for loss, labels, predictions, factor, key in self.pairs(y, y_pred):
-            value = _call(loss, labels, predictions, _weight(sample_weight, key))
+            value = loss(labels, predictions, sample_weight=_weight(sample_weight, key))
             if factor != 1.0:
                 value = value * factor
             total = value if total is None else total + value
@@ -58,20 +56,16 @@ class CompiledLoss:
         """Raise ValueError for labels that do not fit their loss, before any step is taken."""
         for loss, labels, predictions, _, name in self.pairs(y, y_pred):
             if labels is None:
-                raise ValueError(
-                    f"Loss {getattr(loss, 'name', loss)!r} needs labels, but no y was given. "
-                    "Pass y, or batches of (x, y)."
-                )
-            check = getattr(loss, "check_labels", None)
-            if check is not None:
-                check(labels.numpy() if isinstance(labels, Tensor) else np.asarray(labels), predictions.shape, name)
+                raise ValueError(f"Loss {loss.name!r} needs labels, but no y was given. Pass y, or batches of (x, y).")
+            loss.check_labels(labels.backend.to_numpy(labels.data), predictions.shape, name)
 
 
-def _call(loss: Any, labels: Any, predictions: Any, weight: Any) -> Tensor:
-    """The value of a Loss object; that of a plain function is averaged."""
-    if isinstance(loss, keras_losses.Loss):
-        return loss(labels, predictions, sample_weight=weight)
-    return keras_losses.LossFunctionWrapper(loss)(labels, predictions, sample_weight=weight)
+def _as_loss(identifier: Any) -> Any:
+    """A Loss object; the values of a plain function are averaged."""
+    loss = keras_losses.get(identifier)
+    if loss is None or isinstance(loss, keras_losses.Loss):
+        return loss
+    return keras_losses.LossFunctionWrapper(loss, name=getattr(loss, "__name__", "loss"))
 
 
 def _only(y: Any) -> Any:

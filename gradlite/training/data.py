@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sized
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -61,20 +61,22 @@ class ArrayFeed:
         if self._generator is not None:
             order = self._backend.asarray(self._generator.permutation(self.samples))
         for start in range(0, self.samples, self.batch_size):
-            stop = min(start + self.batch_size, self.samples)
-            x, y, weight = (map_structure(lambda a: self._rows(a, order, start, stop), part) for part in self._arrays)
-            yield Batch(x, y, weight, stop - start)
-
-    def _rows(self, tensor: Tensor, order: Any, start: int, stop: int) -> Tensor:
-        if order is None:
-            return wrap(tensor.data[start:stop], self._backend)
-        return wrap(self._backend.launch("take", tensor.data, order[start:stop], axis=0), self._backend)
+            yield self._cut(order, start, min(start + self.batch_size, self.samples))
 
     def first(self) -> Batch:
         """The first batch, unshuffled, to build a model with."""
-        stop = min(self.batch_size, self.samples)
-        x, y, weight = (map_structure(lambda a: self._rows(a, None, 0, stop), part) for part in self._arrays)
-        return Batch(x, y, weight, stop)
+        return self._cut(None, 0, min(self.batch_size, self.samples))
+
+    def _cut(self, order: Any, start: int, stop: int) -> Batch:
+        """The samples from ``start`` to ``stop`` of the epoch's order."""
+
+        def rows(tensor: Tensor) -> Tensor:
+            if order is None:
+                return wrap(tensor.data[start:stop], self._backend)
+            return wrap(self._backend.launch("take", tensor.data, order[start:stop], axis=0), self._backend)
+
+        x, y, weight = (map_structure(rows, part) for part in self._arrays)
+        return Batch(x, y, weight, stop - start)
 
 
 class IterableFeed:
@@ -88,13 +90,14 @@ class IterableFeed:
         self._class_weight = class_weight
         self._generator = generator
         self._once = hasattr(source, "__next__")
-        self._read = False  # whether this pass over the source gave anything
         self._iterator: Iterator[Any] | None = None
         self._peeked: list[Any] = []
         self._given_steps = steps
         self.steps: int | None = steps
-        if steps is None and hasattr(source, "__len__"):
-            self.steps = source.num_batches if isinstance(source, PyDataset) else len(source)
+        if steps is None and isinstance(source, PyDataset):
+            self.steps = source.num_batches
+        elif steps is None and isinstance(source, Sized):
+            self.steps = len(source)
 
     def first(self) -> Batch:
         """The first batch; the next epoch starts with it all the same."""
@@ -133,34 +136,32 @@ class IterableFeed:
         """The batches of one epoch: until the source ends, or as many as ``steps`` says."""
         if isinstance(self._source, PyDataset):
             self._source.on_epoch_begin()
-        done = 0
+        done, restarted = 0, False
         while self._given_steps is None or done < self._given_steps:
             item = self._peeked.pop() if self._peeked else next(self._items(), _END)
-            if item is _END:
-                # The next pass is a new one, if the source can be read again.
-                self._iterator = None
-                if self._given_steps is None or self._warned_of_end(done):
-                    break
+            if item is not _END:
+                yield self._batch(item)
+                done, restarted = done + 1, False
                 continue
-            yield self._batch(item)
-            done += 1
+            self._iterator = None
+            if self._given_steps is None and done:
+                break
+            if self._once or restarted:
+                self._warn_of_end(done)
+                break
+            restarted = True  # this pass is over, the next one begins within the epoch
         if isinstance(self._source, PyDataset):
             self._source.on_epoch_end()
 
-    def _warned_of_end(self, done: int) -> bool:
-        """Whether the source is used up before ``steps`` batches: then a warning says so."""
-        if not self._once and self._read:
-            self._read = False
-            return False
+    def _warn_of_end(self, done: int) -> None:
+        expected = "" if self._given_steps is None else f" of {self._given_steps}"
         warnings.warn(
-            f"The data ran out after {done} of {self._given_steps} steps of this epoch. A generator must give at least "
-            "steps_per_epoch * epochs batches; use an endless one, or a list.",
-            stacklevel=5,
+            f"The data ran out after {done}{expected} steps of this epoch. A generator is used up after one pass and "
+            "must give at least steps_per_epoch * epochs batches: use an endless one, or a list.",
+            stacklevel=6,
         )
-        return True
 
     def _batch(self, item: Any) -> Batch:
-        self._read = True
         x, y, weight = unpack(item)
         size = check_lengths(x=x, y=y, sample_weight=weight)
         if self._class_weight is not None and y is not None:

@@ -235,7 +235,10 @@ class Trainer(Layer):
         logs: Logs = {}
         with InterruptBetweenSteps() as interrupts:
             for epoch in range(initial_epoch, int(epochs)):
-                logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
+                epoch_logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
+                if epoch_logs is None:
+                    break
+                logs = epoch_logs
                 if validation is not None and _is_due(epoch + 1, validation_freq):
                     for name, value in self._run_evaluation(validation, listeners, interrupts).items():
                         logs[f"val_{name}"] = value
@@ -248,7 +251,8 @@ class Trainer(Layer):
 
     def _run_epoch(
         self, epoch: int, feed: Feed, steps: int | None, listeners: CallbackList, interrupts: InterruptBetweenSteps
-    ) -> Logs:
+    ) -> Logs | None:
+        """The logs of one epoch of training; None if there was no data left for it."""
         self._reset_metrics()
         listeners.on_epoch_begin(epoch)
         variables = self.trainable_variables
@@ -264,7 +268,8 @@ class Trainer(Layer):
             if self.stop_training:
                 break
         if not done:
-            raise ValueError(f"Epoch {epoch + 1} got no batch: the data has run out.")
+            self.stop_training = True
+            return None
         return self._logs()
 
     def evaluate(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 import keras
 import numpy as np
@@ -82,23 +83,31 @@ def record_training() -> dict[str, Any]:
 
 
 def record_trajectory(case: trajectory_cases.TrajectoryCase) -> dict[str, Any]:
-    """The losses, and how far they move when each initial weight moves by up to one part in ten million."""
-    losses = train(case, None)
-    deviations = []
-    for seed in range(3):
-        moved = train(case, np.random.default_rng(seed))
-        deviations.append(float(np.max(np.abs(moved - losses) / losses)))
-    print(f"{case.name}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, sensitivity {max(deviations):.1e}", flush=True)
-    return {"losses": losses.tolist(), "sensitivity": deviations}
+    """The losses, and the largest relative difference that small changes of the initial weights make."""
+    losses = train(case)
+    rounding = {"float32": 1.2e-7, "float64": 2.2e-16}[case.dtype]
+    sensitivity = {
+        "one_rounding": [difference(train(case, rounding, seed), losses) for seed in range(3)],
+        "eight_roundings": [difference(train(case, 8 * rounding, seed), losses) for seed in range(2)],
+    }
+    print(f"{case.name}: loss {losses[0]:.4f} -> {losses[-1]:.4f}, sensitivity {sensitivity}", flush=True)
+    return {"losses": losses.tolist(), "sensitivity": sensitivity, "why": case.why}
 
 
-def train(case: trajectory_cases.TrajectoryCase, perturbation: np.random.Generator | None) -> np.ndarray:
+def difference(moved: np.ndarray, losses: np.ndarray) -> float:
+    return float(f"{np.max(np.abs(moved - losses) / losses):.2g}")
+
+
+def train(case: trajectory_cases.TrajectoryCase, size: float = 0.0, seed: int = 0) -> np.ndarray:
+    """The losses of a case whose initial weights are moved by up to `size` of themselves."""
     keras.utils.clear_session()
-    model = trajectory_cases.build(keras, case)
-    if perturbation is not None:
-        moved = [w * (1 + 1.2e-7 * perturbation.uniform(-1, 1, w.shape)) for w in model.get_weights()]
-        model.set_weights([w.astype(np.float32) for w in moved])
-    return np.asarray(trajectory_cases.losses(model, case))
+    generator = np.random.default_rng(seed)
+
+    def move(weight: np.ndarray) -> np.ndarray:
+        return (weight * (1 + size * generator.uniform(-1, 1, weight.shape))).astype(case.dtype)
+
+    with jax.enable_x64(case.dtype == "float64"):
+        return trajectory_cases.losses(keras, case, move if size else None)
 
 
 def record_fit(case: trajectory_cases.FitCase) -> dict[str, Any]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import function_cases
 import numpy as np
 import pytest
-from recorded_values import arrays, array_of, assert_recorded
+from recorded_values import array_of, arrays, assert_recorded
 
 import gradlite
 from gradlite import keras

@@ -19,10 +19,10 @@ RUNS = [
 
 
 @pytest.mark.parametrize("case", RUNS)
-def test_losses_of_fifty_batches_are_those_of_keras(case: TrajectoryCase) -> None:
+def test_losses_of_every_batch_are_those_of_keras(case: TrajectoryCase) -> None:
     keras.utils.clear_session()
     expected = np.asarray(facts()["trajectories"][case.name]["losses"])
-    actual = np.asarray(trajectory_cases.losses(trajectory_cases.build(keras, case), case))
+    actual = trajectory_cases.losses(keras, case)
     deviation = np.abs(actual - expected) / np.abs(expected)
     worst = int(np.argmax(deviation))
     assert deviation[worst] < case.tolerance, f"batch {worst}: loss {actual[worst]}, Keras has {expected[worst]}"
@@ -31,8 +31,9 @@ def test_losses_of_fifty_batches_are_those_of_keras(case: TrajectoryCase) -> Non
 @pytest.mark.parametrize("case", trajectory_cases.CASES, ids=lambda case: case.name)
 def test_recorded_run_is_steady_enough_to_compare(case: TrajectoryCase) -> None:
     recorded = facts()["trajectories"][case.name]
-    assert len(recorded["losses"]) == trajectory_cases.STEPS
-    assert max(recorded["sensitivity"]) < case.tolerance / 3
+    assert len(recorded["losses"]) == case.steps
+    assert max(recorded["sensitivity"]["one_rounding"]) < case.tolerance / 5
+    assert max(recorded["sensitivity"]["eight_roundings"]) < case.tolerance / 2
     assert np.mean(recorded["losses"][-10:]) < recorded["losses"][0]
 
 

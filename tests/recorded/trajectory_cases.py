@@ -5,6 +5,7 @@ Imported by the recorder and by gradlite's tests; see `layer_cases`. `keras` is 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -17,13 +18,21 @@ CLASSES = 10
 
 @dataclass(frozen=True)
 class TrajectoryCase:
-    """A network trained for `STEPS` batches by one optimizer; what is compared is the loss of every batch."""
+    """A network trained for `steps` batches by one optimizer; what is compared is the loss of every batch.
+
+    `gentle`: start with ReLU inputs away from zero and a flat head (see `initial_weights`). `tolerance`: the relative
+    difference allowed in any loss. `why` says what was chosen so that the run can be compared at all.
+    """
 
     name: str
     network: str
     optimizer: str
     kwargs: dict[str, Any] = field(default_factory=dict)
     why: str = "the optimizer's defaults"
+    dtype: str = "float32"
+    steps: int = STEPS
+    gentle: bool = False
+    tolerance: float = 1e-4
 
 
 def mnist_network(keras: Any) -> Any:
@@ -68,43 +77,55 @@ def build(keras: Any, case: TrajectoryCase) -> Any:
     """The compiled network with its fixed initial weights."""
     make, _, _ = NETWORKS[case.network]
     model = make(keras)
-    model.set_weights(initial_weights(case.network, [w.shape for w in model.weights]))
+    model.set_weights(initial_weights(case, [w.shape for w in model.weights]))
     optimizer = getattr(keras.optimizers, case.optimizer)(**case.kwargs)
     model.compile(optimizer=optimizer, loss="sparse_categorical_crossentropy", metrics=["accuracy"])
     return model
 
 
-def initial_weights(network: str, shapes: list[Any]) -> list[np.ndarray]:
-    """Glorot-uniform kernels and the usual constants: four vectors in a row are a batch normalization's."""
+def initial_weights(case: TrajectoryCase, shapes: list[Any]) -> list[np.ndarray]:
+    """Glorot-uniform kernels and the usual constants: up to five vectors follow a kernel.
+
+    A gentle start has biases of 1.5 and a factor of 0.3 in the last batch normalization: fewer ReLUs then switch by
+    rounding alone, and each switch, which changes a gradient at once, matters less.
+    """
     weights = []
     vectors = 0
     for position, shape in enumerate(tuple(shape) for shape in shapes):
         if len(shape) > 1:
             receptive = int(np.prod(shape[:-2]))
             limit = np.sqrt(6.0 / (receptive * (shape[-2] + shape[-1])))
-            weights.append(uniform(f"trajectory/{network}/{position}", shape, -limit, limit))
+            weights.append(uniform(f"trajectory/{case.network}/{position}", shape, -limit, limit))
             vectors = 0
             continue
         # bias, gamma, beta, moving mean, moving variance
-        weights.append(np.full(shape, (0.0, 1.0, 0.0, 0.0, 1.0)[vectors], np.float32))
+        value = (0.0, 1.0, 0.0, 0.0, 1.0)[vectors]
+        if case.gentle and vectors == 0 and position < len(shapes) - 1:
+            value = 1.5
+        if case.gentle and vectors == 1 and position == len(shapes) - 6:
+            value = 0.3
+        weights.append(np.full(shape, value, np.float32))
         vectors += 1
     return weights
 
 
 def batch(network: str, step: int) -> tuple[np.ndarray, np.ndarray]:
-    """Inputs in [0, 1] and labels of one step: a smooth pattern for each class, shifted in brightness, plus noise."""
+    """Inputs and labels of one step: a smooth pattern for each class and noise, in [0, 1] or (for images) about 0."""
     _, shape, size = NETWORKS[network]
     labels = integers(f"trajectory/{network}/labels/{step}", (size,), 0, CLASSES)
     side, channels = (28, 1) if network == "mnist" else (32, 3)
-    patterns = smooth_patterns(network, side, channels)
-    brightness = uniform(f"trajectory/{network}/brightness/{step}", (size, 1, 1, 1), 0.6, 1.0)
-    noise = uniform(f"trajectory/{network}/noise/{step}", (size, side, side, channels), 0.0, 0.5)
-    images = (0.5 * patterns[labels] * brightness + noise).astype(np.float32)
-    return images.reshape((size, *shape)), labels
+    patterns = smooth_patterns(network, side, channels)[labels]
+    key = f"trajectory/{network}/noise/{step}"
+    if network == "mnist":
+        brightness = uniform(f"trajectory/{network}/brightness/{step}", (size, 1, 1, 1), 0.6, 1.0)
+        images = 0.5 * patterns * brightness + uniform(key, patterns.shape, 0.0, 0.5)
+    else:
+        images = 6.0 * (patterns - 0.5) + uniform(key, patterns.shape, -2.0, 2.0)
+    return images.astype(np.float32).reshape((size, *shape)), labels
 
 
 def smooth_patterns(network: str, side: int, channels: int) -> np.ndarray:
-    """(classes, side, side, channels) random 4-pixel tiles, blurred; only sums and products, the same on any machine."""
+    """(classes, side, side, channels) blurred random 4-pixel tiles: sums and products only, the same on any machine."""
     tiles = uniform(f"trajectory/{network}/patterns", (CLASSES, side // 4, side // 4, channels), 0.0, 1.0)
     images = np.repeat(np.repeat(tiles, 4, axis=1), 4, axis=2).astype(np.float64)
     for _ in range(2):
@@ -113,14 +134,22 @@ def smooth_patterns(network: str, side: int, channels: int) -> np.ndarray:
     return images.astype(np.float32)
 
 
-def losses(model: Any, case: TrajectoryCase) -> list[float]:
-    """The loss of each batch; metrics are reset before it, as `train_on_batch` returns a running mean."""
-    values = []
-    for step in range(STEPS):
-        model.reset_metrics()
-        x, y = batch(case.network, step)
-        values.append(float(model.train_on_batch(x, y)[0]))
-    return values
+def losses(keras: Any, case: TrajectoryCase, move: Callable[[np.ndarray], np.ndarray] | None = None) -> np.ndarray:
+    """The loss of each batch, as float64. `move`, if given, is applied to each initial weight."""
+    before = keras.backend.floatx()
+    keras.backend.set_floatx(case.dtype)
+    try:
+        model = build(keras, case)
+        if move is not None:
+            model.set_weights([move(w) for w in model.get_weights()])
+        values = []
+        for step in range(case.steps):
+            x, y = batch(case.network, step)
+            model.reset_metrics()  # train_on_batch returns a running mean
+            values.append(float(model.train_on_batch(x.astype(case.dtype), y)[0]))
+    finally:
+        keras.backend.set_floatx(before)
+    return np.asarray(values)
 
 
 @dataclass(frozen=True)
@@ -212,17 +241,41 @@ FITS = [
             {"epochs": 2}, outputs=1),
 ]
 
+_LOW_RATE = "a lower learning rate: at the default one a ReLU that rounding switches moves later losses by percents"
+_STEADY = "a lower learning rate and a larger epsilon: with 1e-7 Adam's first steps enlarge gradients that are rounding"
+_GENTLE: dict[str, Any] = {"gentle": True}
+_DOUBLE: dict[str, Any] = {
+    "dtype": "float64",
+    "steps": 15,
+    "tolerance": 1e-6,
+    "why": "the default learning rate, which can be compared in float64 only",
+}
 CASES = [
     TrajectoryCase("mnist_sgd", "mnist", "SGD", {"learning_rate": 0.01}),
     TrajectoryCase("mnist_rmsprop", "mnist", "RMSprop"),
     TrajectoryCase("mnist_adam", "mnist", "Adam"),
-    TrajectoryCase("mnist_adamw", "mnist", "AdamW"),
+    TrajectoryCase(
+        "mnist_adamw", "mnist", "AdamW", {"epsilon": 1e-5},
+        why="with epsilon 1e-7 one run in four moves by 6e-4: a unit that wakes up by rounding gets a full step",
+    ),
     TrajectoryCase("mnist_nadam", "mnist", "Nadam"),
     TrajectoryCase("mnist_adagrad", "mnist", "Adagrad"),
-    TrajectoryCase("shallow_vgg_sgd", "shallow_vgg", "SGD", {"learning_rate": 0.01}),
-    TrajectoryCase("shallow_vgg_rmsprop", "shallow_vgg", "RMSprop"),
-    TrajectoryCase("shallow_vgg_adam", "shallow_vgg", "Adam"),
-    TrajectoryCase("shallow_vgg_adamw", "shallow_vgg", "AdamW"),
-    TrajectoryCase("shallow_vgg_nadam", "shallow_vgg", "Nadam"),
-    TrajectoryCase("shallow_vgg_adagrad", "shallow_vgg", "Adagrad"),
+    TrajectoryCase("shallow_vgg_sgd", "shallow_vgg", "SGD", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
+    TrajectoryCase("shallow_vgg_rmsprop", "shallow_vgg", "RMSprop", {"learning_rate": 1e-5}, why=_LOW_RATE, **_GENTLE),
+    TrajectoryCase(
+        "shallow_vgg_adam", "shallow_vgg", "Adam", {"learning_rate": 5e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+    ),
+    TrajectoryCase(
+        "shallow_vgg_adamw", "shallow_vgg", "AdamW", {"learning_rate": 5e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+    ),
+    TrajectoryCase(
+        "shallow_vgg_nadam", "shallow_vgg", "Nadam", {"learning_rate": 2e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+    ),
+    TrajectoryCase("shallow_vgg_adagrad", "shallow_vgg", "Adagrad", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
+    TrajectoryCase("shallow_vgg_float64_sgd", "shallow_vgg", "SGD", {"learning_rate": 0.01}, **_DOUBLE),
+    TrajectoryCase("shallow_vgg_float64_rmsprop", "shallow_vgg", "RMSprop", **_DOUBLE),
+    TrajectoryCase("shallow_vgg_float64_adam", "shallow_vgg", "Adam", **_DOUBLE),
+    TrajectoryCase("shallow_vgg_float64_adamw", "shallow_vgg", "AdamW", **_DOUBLE),
+    TrajectoryCase("shallow_vgg_float64_nadam", "shallow_vgg", "Nadam", **_DOUBLE),
+    TrajectoryCase("shallow_vgg_float64_adagrad", "shallow_vgg", "Adagrad", **_DOUBLE),
 ]

@@ -1,7 +1,7 @@
 """Matrix products on the CPU: NumPy's BLAS, one thread a call, called from the pool that all kernels share.
 
-Two pools in turn, OpenBLAS's and ours, wait for each other's sleeping or spinning threads, which costs more than a small
-product; so the product is cut here, along its longer side, and BLAS computes each part alone.
+Two pools in turn, OpenBLAS's and ours, wait for each other's sleeping or spinning threads, which costs more than a
+small product; so the product is cut here, along its longer side, and BLAS computes each part alone.
 """
 
 from __future__ import annotations

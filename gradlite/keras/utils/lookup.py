@@ -37,9 +37,9 @@ def find(kind: str, name: str, table: Mapping[str, Any]) -> Any:
     folded = {key.lower(): value for key, value in table.items()}
     if name.lower() in folded:
         return folded[name.lower()]
+    hint = suggest(name, table) or f" Known names: {', '.join(sorted(table))}."
     raise ValueError(
-        f"Could not interpret {kind} identifier: {name!r}.{suggest(name, table)} "
-        f"Known names: {', '.join(sorted(table))}. A {kind} of your own can be passed as an object, or be named "
+        f"Could not interpret {kind} identifier: {name!r}.{hint} One of your own can be passed as an object, or be named "
         "through `keras.utils.register_keras_serializable` or `custom_objects`."
     )
 
