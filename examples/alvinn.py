@@ -1,7 +1,7 @@
 """ALVINN: a network with four hidden units looks at a road and steers (D. Pomerleau, 1989 and 1991).
 
     python examples/alvinn.py
-    python examples/alvinn.py --preview          shows a road, the answer to it and what the hidden units look at
+    python examples/alvinn.py --preview          shows a road, the answer and what hidden units look at
 
 A picture of 30 x 32 pixels goes in; 30 outputs in a row stand for steering directions from sharp left to sharp right.
 The target is not one output but a hump of them, a Gaussian around the right direction, and the answer is the centre
@@ -96,33 +96,34 @@ def build(hidden: int) -> tf.keras.Sequential:
     model = tf.keras.Sequential(name="alvinn")
     model.add(tf.keras.Input(shape=(HEIGHT, WIDTH)))
     model.add(tf.keras.layers.Flatten(name="retina"))
-    model.add(tf.keras.layers.Dense(hidden, activation="tanh", name="hidden"))
+    # The penalty keeps the weights of pixels that tell nothing near zero; without it they stay as random as they began.
+    penalty = tf.keras.regularizers.L2(0.001)
+    model.add(tf.keras.layers.Dense(hidden, activation="tanh", kernel_regularizer=penalty, name="hidden"))
     model.add(tf.keras.layers.Dense(DIRECTIONS, name="directions"))
     model.compile(optimizer=tf.keras.optimizers.Adam(learning_rate=0.002), loss="mse")
     return model
 
 
-def ascii_art(values: np.ndarray) -> list[str]:
-    """A picture in characters from dark to bright; two beside each other are about as wide as high."""
+def as_text(values: np.ndarray) -> list[str]:
+    """Numbers (rows, columns) as lines of characters, from dark to bright."""
     ramp = np.array(list(" .:-=+*#%@"))
     low, high = values.min(), values.max()
     levels = ((values - low) / (high - low + 1e-9) * (len(ramp) - 1) + 0.5).astype(int)
-    return ["".join(ramp[row].repeat(2)) for row in levels]
+    return ["".join(row) for row in ramp[levels]]
 
 
 def preview(model: tf.keras.Sequential, picture: np.ndarray, direction: float) -> None:
-    """Print a road, the right and the found direction, and the weights of two of the hidden units."""
+    """Print a road, the right and the found direction, and what the two hidden units of largest weights look at."""
     outputs = model.predict(normalised(picture[None]), verbose=0)
-    print("\n".join(ascii_art(picture)))
-    print("outputs:", ascii_art(np.maximum(outputs, 0))[0], f" direction {directions(outputs)[0]:.1f}")
-    print("targets:", ascii_art(humps(np.array([direction])))[0], f" direction {direction:.1f}")
     kernel = model.get_layer("hidden").get_weights()[0].T.reshape(-1, HEIGHT, WIDTH)
-    # The units with the largest weights, averaged over blocks of 3 x 2 pixels; brighter is more positive.
     strongest = np.argsort(-(kernel**2).sum(axis=(1, 2)))[:2]
-    small = kernel[strongest].reshape(-1, HEIGHT // 3, 3, WIDTH // 2, 2).mean(axis=(2, 4))
-    print("\nWeights of two hidden units:")
-    for rows in zip(*(ascii_art(unit) for unit in small)):
-        print("   ".join(rows))
+    # A character is about twice as high as wide, so two rows of pixels make one line.
+    panels = [panel.reshape(-1, 2, WIDTH).mean(axis=1) for panel in (picture, *kernel[strongest])]
+    print("   ".join(title.ljust(WIDTH) for title in ("a road", "weights of a hidden unit", "and of another")))
+    for lines in zip(*(as_text(panel) for panel in panels)):
+        print("   ".join(lines))
+    print(f"found [{as_text(np.maximum(outputs, 0))[0]}] {directions(outputs)[0]:.1f}")
+    print(f"right [{as_text(humps(np.array([direction])))[0]}] {direction:.1f}")
 
 
 def main(argv: Sequence[str] | None = None) -> dict[str, Any]:

@@ -95,6 +95,10 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
             )
         return _one(output)
     result = gradient if isinstance(gradient, Tensor) else Tensor(gradient, dtype=output.dtype, device=output.backend)
+    if result.backend is not output.backend:
+        raise RuntimeError(
+            f"The gradient of a tensor on {output.device} is on {result.device}. Move it with .to({output.device!r})."
+        )
     if result.shape != output.shape:
         raise ValueError(f"The gradient must have the output's shape {output.shape}. Received: {result.shape}.")
     return result

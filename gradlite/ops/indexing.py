@@ -230,7 +230,12 @@ def top_k(x: Any, k: int) -> tuple[Tensor, Tensor]:
 
 
 def plain(value: Any, backend: Backend) -> Any:
-    """The array (or number) behind ``value``, on ``backend``."""
+    """The array (or number) behind ``value``. Raises RuntimeError for a tensor that is not on ``backend``."""
     if isinstance(value, SCALARS):
         return value
-    return (value if isinstance(value, Tensor) else Tensor(value, device=backend)).data
+    tensor = value if isinstance(value, Tensor) else Tensor(value, device=backend)
+    if tensor.backend is not backend:
+        raise RuntimeError(
+            f"A tensor on {backend.device} got values on {tensor.device}. Move them with .to({backend.device!r})."
+        )
+    return tensor.data

@@ -219,7 +219,7 @@ def test_a_phase_tells_update_steps_and_overwriting_steps_apart():
     assert [overwrite for _, overwrite in phases] == [False, False, True, True] * 2
     optimizer.variables[0].assign(1)  # a restored checkpoint
     assert optimizer.phase()[0] is True
-    optimizer.count_step(replayed=True)
+    optimizer.prepare_replay()
     assert optimizer.phase()[0] is False
 
 
@@ -234,3 +234,14 @@ def test_a_phase_changes_when_memory_moves():
     assert first.phase() != phase
     for variable, value in zip(variables, expected):
         np.testing.assert_array_equal(variable.numpy(), value)
+
+
+def test_preparing_a_replay_evaluates_a_rate_that_is_a_function():
+    rates = iter([1.0, 2.0, 3.0])
+    w = Variable([0.0], name="w")
+    optimizer = SGD(lambda: next(rates))
+    optimizer.apply([gradlite.Tensor([1.0])], [w])
+    home = optimizer._rate
+    optimizer.prepare_replay()
+    assert optimizer._rate is home
+    assert float(home) == 2.0

@@ -17,7 +17,8 @@ ELEMENTWISE_ACTIVATIONS = [
     "sigmoid", "exponential", "hard_sigmoid", "hard_silu", "hard_swish", "hard_tanh", "hard_shrink", "linear", "mish",
     "log_sigmoid", "squareplus", "soft_shrink", "sparse_plus", "tanh_shrink", "sparse_sigmoid",
 ]  # fmt: skip
-ROW_ACTIVATIONS = ["softmax", "log_softmax", "sparsemax", "glu"]
+# Not sparsemax: Keras 3.15's rows do not sum to one (it adds up all partial sums for its threshold).
+ROW_ACTIVATIONS = ["softmax", "log_softmax", "glu"]
 LARGE = np.array([20.0, 30.0, 45.0, 80.0, 87.0, 90.0, 100.0, 1e3, 1e4], np.float32)
 
 
@@ -108,7 +109,9 @@ LOSSES = [
     _loss("sparse_ce_logits", "SparseCategoricalCrossentropy", "sparse_logits", from_logits=True),
     _loss("sparse_ce_images", "SparseCategoricalCrossentropy", "sparse_logits", (3, 4, 5), from_logits=True),
     _loss("sparse_ce_ignore_class", "SparseCategoricalCrossentropy", "sparse", ignore_class=2),
-    _loss("sparse_ce_ignore_logits", "SparseCategoricalCrossentropy", "sparse_logits", from_logits=True, ignore_class=0),
+    _loss(
+        "sparse_ce_ignore_logits", "SparseCategoricalCrossentropy", "sparse_logits", from_logits=True, ignore_class=0
+    ),
     _loss("categorical_ce", "CategoricalCrossentropy", "categorical"),
     _loss("categorical_ce_soft_labels", "CategoricalCrossentropy", "soft_labels"),
     _loss("categorical_ce_extreme", "CategoricalCrossentropy", "extreme_categorical"),

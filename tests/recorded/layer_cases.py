@@ -96,7 +96,9 @@ CONVOLUTIONS = [
     case("conv2d_stride_valid", "Conv2D", (2, 8, 9, 2), filters=3, kernel_size=(3, 2), strides=(2, 3)),
     case("conv2d_stride_same", "Conv2D", (2, 7, 8, 2), filters=3, kernel_size=3, strides=2, padding="same"),
     case("conv2d_stride_same_even", "Conv2D", (2, 8, 7, 2), filters=3, kernel_size=4, strides=(3, 2), padding="same"),
-    case("conv2d_stride_wider_than_kernel", "Conv2D", (1, 9, 9, 2), filters=3, kernel_size=2, strides=3, padding="same"),
+    case(
+        "conv2d_stride_wider_than_kernel", "Conv2D", (1, 9, 9, 2), filters=3, kernel_size=2, strides=3, padding="same"
+    ),
     case("conv2d_dilation_valid", "Conv2D", (2, 9, 8, 2), filters=3, kernel_size=3, dilation_rate=(2, 3)),
     case("conv2d_dilation_same", "Conv2D", (2, 7, 6, 2), filters=3, kernel_size=3, padding="same", dilation_rate=2),
     case("conv2d_groups", "Conv2D", (2, 6, 6, 4), filters=6, kernel_size=3, groups=2, use_bias=False),
@@ -173,7 +175,9 @@ NORMALIZATION = [
     case("batch_norm_inference", "BatchNormalization", (6, 4), training=False),
     case("batch_norm_images_training", "BatchNormalization", (3, 4, 5, 2), training=True, calls=3),
     case("batch_norm_images_inference", "BatchNormalization", (3, 4, 5, 2), training=False),
-    case("batch_norm_momentum_epsilon", "BatchNormalization", (5, 3), training=True, calls=3, momentum=0.7, epsilon=0.1),
+    case(
+        "batch_norm_momentum_epsilon", "BatchNormalization", (5, 3), training=True, calls=3, momentum=0.7, epsilon=0.1
+    ),
     case("batch_norm_axis1", "BatchNormalization", (3, 4, 5, 2), training=True, calls=3, axis=1),
     case("batch_norm_axis1_inference", "BatchNormalization", (3, 4, 5, 2), training=False, axis=1),
     case("batch_norm_no_center", "BatchNormalization", (5, 3), training=True, calls=3, center=False),

@@ -19,7 +19,7 @@ VARIABLE_SHAPES: dict[str, tuple[int, ...]] = {"kernel": (3, 4), "bias": (4,)}
 class OptimizerCase:
     """An optimizer stepped `STEPS` times over two variables.
 
-    `schedule`: (class, kwargs) of the schedule passed as learning_rate. `exclude`: var_names for exclude_from_weight_decay.
+    `schedule`: (class, kwargs) of the schedule passed as learning_rate. `exclude`: var_names that are not decayed.
     `finalize`: call `finalize_variable_values` after the last step. `infinite_steps`: steps whose kernel gradient holds
     an infinity. `inner`: for LossScaleOptimizer, (class, kwargs) of the optimizer it wraps.
     """

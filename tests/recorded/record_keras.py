@@ -1,7 +1,8 @@
 """Records from Keras 3 the values that gradlite's tests compare with.
 
 Run with Keras and JAX installed: `python tests/recorded/record_keras.py [--out DIRECTORY]`. It writes layers.npz,
-functions.npz, optimizers.npz and values.json. The tests need only these files.
+functions.npz, optimizers.npz and values.json in about half an hour, nearly all of it for the training runs and their
+sensitivity. The tests need only these files.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ from __future__ import annotations
 import argparse
 import json
 import os
+import re
 from pathlib import Path
 from typing import Any
 
@@ -31,45 +33,34 @@ HERE = Path(__file__).parent
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, default=HERE, help="where the files go (default: beside this script)")
+    parser.add_argument(
+        "--runs", default="", help="record only training runs whose name holds this, and keep the others of values.json"
+    )
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
 
     layer_arrays, layer_facts = record_layers()
     function_arrays, function_facts = record_scores.record_functions()
     optimizer_arrays, optimizer_facts = record_training.record_optimizers()
+    target = arguments.out / "values.json"
+    kept = json.loads(target.read_text(encoding="utf-8"))["trajectories"] if arguments.runs and target.exists() else {}
     values = {
         "versions": {"keras": keras.__version__, "jax": jax.__version__, "numpy": np.__version__},
         "layers": layer_facts,
         **function_facts,
         **optimizer_facts,
-        **record_training.record_training(),
+        **record_training.record_training(arguments.runs, kept),
     }
     for name, arrays in (("layers", layer_arrays), ("functions", function_arrays), ("optimizers", optimizer_arrays)):
         np.savez_compressed(arguments.out / f"{name}.npz", **{key: np.asarray(a) for key, a in arrays.items()})
     text = json.dumps(values, indent=1, ensure_ascii=False)
-    (arguments.out / "values.json").write_text(compact_number_lists(text) + "\n", encoding="utf-8")
+    target.write_text(compact_number_lists(text) + "\n", encoding="utf-8")
     print(f"recorded {len(layer_facts)} layers with Keras {keras.__version__} into {arguments.out}")
 
 
 def compact_number_lists(text: str) -> str:
     """`json.dumps(indent=1)` with lists of numbers on one line each."""
-    lines: list[str] = []
-    gathered: list[str] | None = None
-    for line in text.split("\n"):
-        stripped = line.strip()
-        if gathered is None:
-            lines.append(line)
-            gathered = [] if stripped.endswith("[") else None
-        elif stripped and stripped[0] in "-0123456789":
-            gathered.append(stripped)
-        else:
-            if gathered and stripped.startswith("]"):
-                lines[-1] += " ".join(gathered) + stripped
-            else:
-                indent = " " * (len(line) - len(stripped) + (1 if stripped.startswith("]") else 0))
-                lines += [indent + item for item in gathered] + [line]
-            gathered = [] if stripped.endswith("[") else None
-    return "\n".join(lines)
+    return re.sub(r"\[\s+(-?[\d.][^\[\]{}\"]*?)\s+\]", lambda m: "[" + re.sub(r"\s+", " ", m[1]) + "]", text)
 
 
 def record_layers() -> tuple[dict[str, Any], dict[str, Any]]:

@@ -73,10 +73,15 @@ def record_initializers() -> dict[str, Any]:
     return {"fans": fans, "samples": samples}
 
 
-def record_training() -> dict[str, Any]:
-    """Losses of the training runs, `fit` results, and texts."""
+def record_training(chosen: str = "", kept: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Losses of training runs, `fit` results, and texts; runs not chosen are taken from `kept` if they are there."""
+    kept = kept or {}
+    trajectories = {
+        case.name: kept[case.name] if chosen not in case.name and case.name in kept else record_trajectory(case)
+        for case in trajectory_cases.CASES
+    }
     return {
-        "trajectories": {case.name: record_trajectory(case) for case in trajectory_cases.CASES},
+        "trajectories": trajectories,
         "fits": {case.name: record_fit(case) for case in trajectory_cases.FITS},
         "texts": text_cases.all_texts(keras),
     }

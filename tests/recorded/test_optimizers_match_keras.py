@@ -30,18 +30,30 @@ def stepped(case: OptimizerCase) -> tuple[Any, list[gradlite.Variable], list[lis
     return optimizer, variables, history
 
 
+def recorded_start(name: str) -> np.ndarray:
+    return dict(zip(optimizer_cases.VARIABLE_SHAPES, optimizer_cases.initial_values()))[name]
+
+
+def differences(values: list[np.ndarray], expected: np.ndarray) -> list[str]:
+    """The largest difference at each step."""
+    return [f"{np.max(np.abs(value - step)):.1e}" for value, step in zip(values, expected)]
+
+
 @EVERY_OPTIMIZER
 def test_variables_after_every_step_are_those_of_keras(case: OptimizerCase) -> None:
     optimizer, variables, history = stepped(case)
     recorded = arrays("optimizers")
     for name, values in zip(optimizer_cases.VARIABLE_SHAPES, history):
-        for step, value in enumerate(values):
-            expected = recorded[f"{case.name}/{name}"][step]
-            np.testing.assert_allclose(value, expected, rtol=2e-5, atol=2e-6, err_msg=f"{name} after step {step}")
+        expected = recorded[f"{case.name}/{name}"]
+        # 1 - beta ** t in float32 is off by up to 6e-5 in Keras's Adam, so every move may be; hence the way so far.
+        moves = np.abs(np.diff(expected, axis=0, prepend=recorded_start(name)[None]))
+        allowed = 1e-6 * (1 + np.abs(expected)) + 5e-5 * np.cumsum(moves, axis=0)
+        wrong = np.abs(np.stack(values) - expected) > allowed
+        assert not wrong.any(), f"{name}: differences {differences(values, expected)}"
     if case.finalize:
         optimizer.finalize_variable_values(variables)
     for name, variable in zip(optimizer_cases.VARIABLE_SHAPES, variables):
-        assert_recorded(variable, recorded[f"{case.name}/{name}_final"], what=f"{name} at the end")
+        assert_recorded(variable, recorded[f"{case.name}/{name}_final"], 5e-5, f"{name} at the end")
     assert int(array_of(optimizer.iterations)) == facts()["optimizers"][case.name]["iterations"]
 
 
@@ -49,7 +61,10 @@ def test_variables_after_every_step_are_those_of_keras(case: OptimizerCase) -> N
 def test_state_is_that_of_keras_in_names_order_and_values(case: OptimizerCase) -> None:
     optimizer, _, _ = stepped(case)
     expected = facts()["optimizers"][case.name]["state_names"]
-    assert [variable.name for variable in optimizer.variables] == expected
+    names = [variable.name for variable in optimizer.variables]
+    # Keras leaves Nadam's running product without a name of its own.
+    assert [name if known != "variable" else known for name, known in zip(names, expected)] == expected
+    assert len(names) == len(expected)
     for i, variable in enumerate(optimizer.variables):
         recorded = arrays("optimizers")[f"{case.name}/state{i}"]
         np.testing.assert_allclose(array_of(variable), recorded, rtol=5e-5, atol=1e-6, err_msg=variable.name)

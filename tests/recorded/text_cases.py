@@ -61,7 +61,7 @@ def progress_text(keras: Any, clock: str, case: ProgressCase) -> str:
     """Everything the bar writes; `clock` is the dotted name of the `time` function it reads."""
     moment = [1000.0]
     stream = io.StringIO()
-    with mock.patch(clock, new=lambda: moment[0]), redirect_stdout(stream):
+    with mock.patch(clock, side_effect=lambda: moment[0]), redirect_stdout(stream):
         options = {"stateless_metrics": set(), **case.options} if case.name != "running_means" else dict(case.options)
         bar = keras.utils.Progbar(case.target, **options)
         for moment[0], step, values, finalize in case.updates:

@@ -223,22 +223,46 @@ FITS = [
     FitCase("loss_only", {**_SPARSE}, {"epochs": 2}),
     FitCase("accuracy", {**_SPARSE, "metrics": ["accuracy"]}, {"epochs": 3}),
     FitCase("validation_split", {**_SPARSE, "metrics": ["accuracy"]}, {"epochs": 3, "validation_split": 0.3}),
-    FitCase("validation_freq", {**_SPARSE, "metrics": ["acc"]},
-            {"epochs": 4, "validation_split": 0.3, "validation_freq": 2}),
-    FitCase("steps_and_initial_epoch", {**_SPARSE, "metrics": ["accuracy"]},
-            {"epochs": 4, "initial_epoch": 2, "steps_per_epoch": 3}),
-    FitCase("binary", {"optimizer": "rmsprop", "loss": "binary_crossentropy", "metrics": ["accuracy"]},
-            {"epochs": 3}, outputs=1),
-    FitCase("class_weight", {**_SPARSE, "metrics": ["accuracy"], "weighted_metrics": ["accuracy"]},
-            {"epochs": 3, "class_weight": {"0": 2.0, "2": 0.5}}),
-    FitCase("sample_weight", {**_SPARSE, "metrics": ["accuracy"], "weighted_metrics": ["sparse_categorical_crossentropy"]}, {"epochs": 3},
-            weights=True),
-    FitCase("sample_weight_split", {**_SPARSE, "weighted_metrics": ["accuracy"]},
-            {"epochs": 3, "validation_split": 0.25}, weights=True),
-    FitCase("regularized", {"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]},
-            {"epochs": 3, "validation_split": 0.2}, regularized=True),
-    FitCase("several_metrics", {"optimizer": "sgd", "loss": "mse", "metrics": ["mae", "mse"]},
-            {"epochs": 2}, outputs=1),
+    FitCase(
+        "validation_freq", {**_SPARSE, "metrics": ["acc"]}, {"epochs": 4, "validation_split": 0.3, "validation_freq": 2}
+    ),
+    FitCase(
+        "steps_and_initial_epoch",
+        {**_SPARSE, "metrics": ["accuracy"]},
+        {"epochs": 4, "initial_epoch": 2, "steps_per_epoch": 3},
+    ),
+    FitCase(
+        "binary",
+        {"optimizer": "rmsprop", "loss": "binary_crossentropy", "metrics": ["accuracy"]},
+        {"epochs": 3},
+        outputs=1,
+    ),
+    FitCase(
+        "class_weight",
+        {**_SPARSE, "metrics": ["accuracy"], "weighted_metrics": ["accuracy"]},
+        {"epochs": 3, "class_weight": {"0": 2.0, "2": 0.5}},
+    ),
+    FitCase(
+        "sample_weight",
+        {**_SPARSE, "metrics": ["accuracy"], "weighted_metrics": ["sparse_categorical_crossentropy"]},
+        {"epochs": 3},
+        weights=True,
+    ),
+    FitCase(
+        "sample_weight_split",
+        {**_SPARSE, "weighted_metrics": ["accuracy"]},
+        {"epochs": 3, "validation_split": 0.25},
+        weights=True,
+    ),
+    FitCase(
+        "regularized",
+        {"optimizer": "sgd", "loss": "sparse_categorical_crossentropy", "metrics": ["accuracy"]},
+        {"epochs": 3, "validation_split": 0.2},
+        regularized=True,
+    ),
+    FitCase(
+        "several_metrics", {"optimizer": "sgd", "loss": "mse", "metrics": ["mae", "mse"]}, {"epochs": 2}, outputs=1
+    ),
 ]
 
 _LOW_RATE = "a lower learning rate: at the default one a ReLU that rounding switches moves later losses by percents"

@@ -2,8 +2,9 @@
 
 Formulas are those of Keras 3. What varies from step to step comes as 0-d arrays and is never read by the host:
 `learning_rate` (float) and `step` (int64, the number of this update, counted from 1). Factors such as 1 - beta**step
-are computed in float64 and rounded once to the parameter's dtype; the element-wise parts below each formula are shared
-with the CPU backend, which runs them chunk by chunk.
+are computed in the parameter's dtype (float16: in float32), as Keras does: float32's 0.999 is not 0.999, and exact
+factors would make other trajectories. The element-wise parts below each formula are shared with the CPU backend, which
+runs them chunk by chunk.
 """
 
 from __future__ import annotations
@@ -16,6 +17,12 @@ from gradlite.backends.registry import into, reference_kernel
 
 def _rate(parameter: Any, learning_rate: Any) -> Any:
     return learning_rate.astype(parameter.dtype)
+
+
+def _wide(xp: Any, dtype: Any, step: Any) -> tuple[Any, Any]:
+    """The type that factors are computed in, and the step as one of its numbers."""
+    wide = xp.float64 if dtype.itemsize == 8 else xp.float32
+    return wide, step.astype(wide)
 
 
 @reference_kernel
@@ -72,8 +79,8 @@ def adam(
 
 
 def adam_rate(xp: Any, dtype: Any, learning_rate: Any, step: Any, beta_1: float, beta_2: float) -> Any:
-    t = step.astype(xp.float64)
-    return (learning_rate * (xp.sqrt(1.0 - beta_2**t) / (1.0 - beta_1**t))).astype(dtype)
+    wide, t = _wide(xp, dtype, step)
+    return (learning_rate.astype(wide) * xp.sqrt(1 - wide(beta_2) ** t) / (1 - wide(beta_1) ** t)).astype(dtype)
 
 
 def adam_part(
@@ -106,7 +113,8 @@ def adamax(
 
 
 def adamax_rate(xp: Any, dtype: Any, learning_rate: Any, step: Any, beta_1: float) -> Any:
-    return (learning_rate / (1.0 - beta_1 ** step.astype(xp.float64))).astype(dtype)
+    wide, t = _wide(xp, dtype, step)
+    return (learning_rate.astype(wide) / (1 - wide(beta_1) ** t)).astype(dtype)
 
 
 def adamax_part(
@@ -121,11 +129,12 @@ def adamax_part(
 @reference_kernel
 def nadam_product(xp: Any, u_product: Any, step: Any, *, beta_1: float) -> None:
     """u_product *= b1 (1 - 0.96**t / 2), once an update and before `nadam`: the product of its momentum schedule."""
-    u_product *= _nadam_momentum(xp, step, beta_1, 0).astype(u_product.dtype)
+    wide, t = _wide(xp, u_product.dtype, step)
+    u_product *= _nadam_momentum(wide, t, beta_1).astype(u_product.dtype)
 
 
-def _nadam_momentum(xp: Any, step: Any, beta_1: float, ahead: int) -> Any:
-    return beta_1 * (1.0 - 0.5 * 0.96 ** (step + ahead).astype(xp.float64))
+def _nadam_momentum(wide: Any, t: Any, beta_1: float) -> Any:
+    return wide(beta_1) * (1 - wide(0.5) * wide(0.96) ** t)
 
 
 @reference_kernel
@@ -156,10 +165,12 @@ def nadam_factors(
     xp: Any, dtype: Any, u_product: Any, learning_rate: Any, step: Any, beta_1: float, beta_2: float
 ) -> tuple[Any, Any, Any]:
     """What m, g and v are multiplied with."""
-    now, ahead = _nadam_momentum(xp, step, beta_1, 0), _nadam_momentum(xp, step, beta_1, 1)
-    of_m = learning_rate * (ahead / (1.0 - u_product * ahead))
-    of_g = learning_rate * ((1.0 - now) / (1.0 - u_product.astype(xp.float64)))
-    of_v = 1.0 / (1.0 - beta_2 ** step.astype(xp.float64))
+    wide, t = _wide(xp, dtype, step)
+    rate, product = learning_rate.astype(wide), u_product.astype(wide)
+    now, ahead = _nadam_momentum(wide, t, beta_1), _nadam_momentum(wide, t + 1, beta_1)
+    of_m = rate * (ahead / (1 - product * ahead))
+    of_g = rate * ((1 - now) / (1 - product))
+    of_v = 1 / (1 - wide(beta_2) ** t)
     return of_m.astype(dtype), of_g.astype(dtype), of_v.astype(dtype)
 
 

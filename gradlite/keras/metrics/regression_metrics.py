@@ -197,8 +197,9 @@ class R2Score(Metric):
             return ops.zeros(())
         total = self.squared_sum - self.sum * divide_or_zero(self.sum, self.count)
         flat = ops.equal(total, 0)
-        # A column of equal labels has nothing to explain: 1 if it is met exactly, else 0.
-        edge = ops.astype(ops.equal(self.total_mse, 0), np.float64)
+        # A column of equal labels has nothing to explain: 1 if it is met exactly, else 0, as before any label.
+        met = ops.logical_and(ops.equal(self.total_mse, 0), ops.greater(self.count, 0))
+        edge = ops.astype(met, np.float64)
         scores = ops.where(flat, edge, 1.0 - self.total_mse / ops.where(flat, 1.0, total))
         if self.class_aggregation == "uniform_average":
             scores = ops.mean(scores)
@@ -211,6 +212,8 @@ class R2Score(Metric):
         if not self.num_regressors:
             return scores
         samples = float(self.num_samples)
+        if samples == 0:
+            return scores
         if samples - self.num_regressors - 1 <= 0:
             warnings.warn(
                 f"{samples:.0f} samples are too few for the adjusted R2 of {self.num_regressors} regressors; the "

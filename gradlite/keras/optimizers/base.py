@@ -50,6 +50,8 @@ class Optimizer(State, LearningRate, Options):
     array([ 0.5, -0.5], dtype=float32)
     """
 
+    waits_for_device = False  # whether a step reads values on the host, so that it cannot be recorded
+
     def __init__(self, learning_rate: Any, *, name: str | None = None, **options: Any) -> None:
         self._set_options(type(self).__name__, options)
         self.name = name or unique_name(type(self).__name__)
@@ -151,7 +153,7 @@ class Optimizer(State, LearningRate, Options):
                     variable.assign(variable.constraint(variable))
         self._backend.launch("assign_add", self._iterations.data, self._one)
         self._iterations.bump_version()
-        self.count_step()
+        self._count_step()
 
     def _update_all(self, work: list[tuple[Group, list[Any], list[Piece]]], rate: Any) -> None:
         self.prepare(self._backend, self._step)
@@ -225,7 +227,7 @@ class Optimizer(State, LearningRate, Options):
         """(whether the next ``apply`` updates, whether it overwrites weights with averages, a count of memory changes).
 
         A recorded step stands for steps of the same phase alone. Learning rate, step number and state are in memory
-        that it reads anew each time. After a replay call ``count_step(replayed=True)``.
+        that it reads anew each time. Call ``prepare_replay`` before each replay.
         """
         strayed = [group.check_homes() for group in self._groups]
         self._layout += any(strayed)
@@ -239,12 +241,15 @@ class Optimizer(State, LearningRate, Options):
         is_update = not steps or (calls + 1) % steps == 0
         return is_update, bool(frequency) and (updates + 1) % (frequency or 1) == 0, self._layout
 
-    def count_step(self, replayed: bool = False) -> None:
-        """Keep the host's count of steps, and for a replay also evaluate a learning rate that is a function."""
+    def prepare_replay(self) -> None:
+        """Do the host's part of a step whose launches are about to be replayed: a learning rate that is a function is
+        evaluated, and the step is counted."""
+        self._current_rate(functions_only=True)
+        self._count_step()
+
+    def _count_step(self) -> None:
         if self._counted is not None:
             self._counted = self._iterations.version, self._counted[1] + 1
-        if replayed:
-            self._current_rate(functions_only=True)
 
     def _set_step(self) -> None:
         """The number of this update, from 1 on, in a buffer of its own."""

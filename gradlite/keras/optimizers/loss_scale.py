@@ -35,6 +35,8 @@ class LossScaleOptimizer(Optimizer):
     array([0.5], dtype=float32)
     """
 
+    waits_for_device = True
+
     def __init__(
         self,
         inner_optimizer: Optimizer,

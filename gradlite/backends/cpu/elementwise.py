@@ -1,0 +1,57 @@
+"""Rectification on the CPU, in chunks that stay in cache and go to all threads."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.reference import special as reference
+
+# Elements of a chunk: with the mask and the three arrays it fits into a second-level cache.
+CHUNK = 16_384
+# The integer type whose bits are those of a float: masking bits, unlike multiplying, drops infinities and NaN too.
+_BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
+
+
+@cpu_kernel
+def relu(x: Any, *, out: Any = None) -> Any:
+    """The reference's function."""
+    if x.size <= CHUNK or not x.flags.c_contiguous:
+        return np.maximum(x, 0, out=out)
+    result = np.empty_like(x) if out is None else out
+    flat, flat_result = x.reshape(-1), result.reshape(-1)
+
+    def part(t: int, threads: int) -> None:
+        chunk = parallel.share(x.size, t, threads)
+        np.maximum(flat[chunk.start : chunk.stop], 0, out=flat_result[chunk.start : chunk.stop])
+
+    parallel.run(part, work=4 * x.size)
+    return result
+
+
+@cpu_kernel
+def relu_gradient(gradient: Any, y: Any, *, out: Any = None) -> Any:
+    """The reference's function."""
+    plain = gradient.shape == y.shape and gradient.dtype == y.dtype and gradient.dtype in _BITS
+    if not plain or y.size <= CHUNK or not (gradient.flags.c_contiguous and y.flags.c_contiguous):
+        return reference.relu_gradient(np, gradient, y, out=out)
+    result = np.empty_like(gradient) if out is None else out
+    bits = _BITS[gradient.dtype]
+    flat_y, flat_gradient, flat_result = y.reshape(-1), gradient.reshape(-1).view(bits), result.reshape(-1).view(bits)
+
+    def part(t: int, threads: int) -> None:
+        positive = parallel.scratch("positive", (CHUNK,), np.bool_)
+        mask = parallel.scratch("mask", (CHUNK,), bits)
+        mine = parallel.share(y.size, t, threads)
+        for start in range(mine.start, mine.stop, CHUNK):
+            stop = min(start + CHUNK, mine.stop)
+            size = stop - start
+            np.greater(flat_y[start:stop], 0, out=positive[:size])
+            np.negative(positive[:size].view(np.int8), out=mask[:size], casting="unsafe", dtype=bits)
+            np.bitwise_and(flat_gradient[start:stop], mask[:size], out=flat_result[start:stop])
+
+    parallel.run(part, work=6 * y.size)
+    return result
