@@ -42,6 +42,8 @@ def tensors(arrays: Sequence[np.ndarray], backend: Backend | None = None, grad: 
 
 def strided(x: np.ndarray) -> np.ndarray:
     """The values of ``x`` in memory that is neither contiguous nor in order: every axis backwards, with gaps."""
+    if x.ndim == 0:
+        return x.copy()
     wide = np.full(tuple(2 * n for n in x.shape), np.nan, x.dtype)
     view = wide[(slice(None, None, -2),) * x.ndim]
     view[...] = x

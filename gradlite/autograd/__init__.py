@@ -6,7 +6,8 @@ from gradlite.autograd.checkpoint import checkpoint, is_recomputing
 from gradlite.autograd.engine import backward, grad
 from gradlite.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from gradlite.autograd.modes import enable_grad, is_grad_enabled, no_grad
-from gradlite.autograd.node import Node, Op, apply, as_tensor, op, transfer
+from gradlite.autograd.node import Node
+from gradlite.autograd.op import Op, WithDerivatives, as_tensor, op, transfer
 from gradlite.methods import late
 
 late.autograd = sys.modules[__name__]
@@ -15,7 +16,7 @@ __all__ = [
     "GradcheckError",
     "Node",
     "Op",
-    "apply",
+    "WithDerivatives",
     "as_tensor",
     "backward",
     "checkpoint",

@@ -109,7 +109,7 @@ _ones: dict[Any, Tensor] = {}
 
 def _one(output: Tensor) -> Tensor:
     """The number one in the shape of ``output``, made once; it is read only, as every gradient that is borrowed."""
-    key = (output.backend, output.data.shape, output.data.dtype)
+    key = (output.backend, output.data.shape, output.data.dtype.char)
     if key not in _ones:
         _ones[key] = wrap(output.backend.full(output.shape, 1, output.dtype), output.backend)
     return _ones[key]
@@ -181,8 +181,8 @@ def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | No
 
 def _order(roots: Sequence[Any]) -> list[Node]:
     """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
-    seen: set[Node] = set()
     stack = [root for root in roots if isinstance(root, Node)]
+    seen: set[Node] = set()
     while stack:
         node = stack.pop()
         if node not in seen:
@@ -190,6 +190,8 @@ def _order(roots: Sequence[Any]) -> list[Node]:
             for edge in node.edges:
                 if isinstance(edge, Node) and edge not in seen:
                     stack.append(edge)
+    if len(seen) < 2:
+        return list(seen)
     # An operation is always made after those that it reads, so the order of making is a topological one.
     return sorted(seen, key=_by_sequence, reverse=True)
 

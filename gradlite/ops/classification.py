@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.elementwise import exp, floating, sigmoid
 from gradlite.ops.indexing import one_hot, take_along_axis
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
@@ -76,12 +75,9 @@ class _CrossEntropy(Op):
     outputs = 2
 
     def __init__(self, name: str, definition: Any) -> None:
-        self.name = name
+        self.name = self.kernel = name
         self.definition = definition
         self.gradient = _CrossEntropyGradient(name + "_gradient")
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch(self.name, *arrays)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         if gradients[1] is not None or node.edges[1] is not None:
@@ -96,10 +92,7 @@ class _CrossEntropyGradient(Op):
     saves_inputs = True
 
     def __init__(self, name: str) -> None:
-        self.name = name
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch(self.name, *arrays)
+        self.name = self.kernel = name
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (g, probabilities, labels), gg = node.saved_inputs(), gradients[0]
@@ -160,8 +153,8 @@ def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
         (...,), one loss for each row.
 
     >>> import gradlite
-    >>> gradlite.softmax_cross_entropy([[0.0, 1.0]], gradlite.Tensor([[0.0, 1000.0]])).numpy()
-    array([0.], dtype=float32)
+    >>> gradlite.softmax_cross_entropy([[0.5, 0.5]], gradlite.Tensor([[0.0, 1000.0]])).numpy()
+    array([500.], dtype=float32)
     """
     logits = floating(logits)
     labels = as_tensor(labels, logits)

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.elementwise import alike
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.linear import column_sum
@@ -26,11 +25,8 @@ Padding = tuple[Pair, Pair]
 class _Conv2D(Op):
     """Cross-correlation plus bias."""
 
-    name = "conv2d"
+    name = kernel = "conv2d"
     saves_inputs = (0, 1)
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch("conv2d", *arrays, **attributes)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x, w, _), (to_x, to_w, to_bias), g = node.saved_inputs(), node.edges, gradients[0]

@@ -122,7 +122,19 @@ floor = KernelOp("floor", "The largest integer not above x.")
 ceil = KernelOp("ceil", "The smallest integer not below x.")
 rint = KernelOp("rint", "The nearest integer, ties to even.")
 trunc = KernelOp("trunc", "The integer part.")
-round = rint
+
+
+def round(x: Any, decimals: int = 0) -> Tensor:
+    """``x`` rounded to this many decimals, ties to even; integers stay as they are.
+
+    >>> import gradlite
+    >>> gradlite.round(gradlite.Tensor([0.125, 1.5]), 2).numpy()
+    array([0.12, 1.5 ], dtype=float32)
+    """
+    x = as_tensor(x)
+    if x.dtype.kind in "iu" and decimals >= 0:
+        return x
+    return rint(x) if decimals == 0 else rint(x * 10.0**decimals) / 10.0**decimals
 
 
 # Selection.
@@ -145,15 +157,15 @@ minimum = KernelOp(
     lambda g, out, a, b: _larger(g, a, b),
     inputs=True,
 )
+
+
 class _Where(KernelOp):
     def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
         condition, a, b = arrays
         # Two Python numbers meet no tensor: floats are float32 here as everywhere.
-        if isinstance(a, float) and not hasattr(b, "dtype"):
-            a = np.float32(a)
-        elif isinstance(b, float) and not hasattr(a, "dtype"):
-            b = np.float32(b)
-        return backend.launch("where", condition, a, b)
+        if not (hasattr(a, "dtype") or hasattr(b, "dtype")) and isinstance(a + b, float):
+            a, b = np.float32(a), np.float32(b)
+        return super().forward(backend, condition, a, b)
 
 
 where: KernelOp = _Where(
@@ -221,8 +233,8 @@ def erf(x: Any) -> Tensor:
     """The error function: 2 / sqrt(pi) times the integral of exp(-t*t) from 0 to ``x``.
 
     >>> import gradlite
-    >>> round(gradlite.erf(0.5).item(), 4)
-    0.5205
+    >>> f"{gradlite.erf(0.5):.4f}"
+    '0.5205'
     """
     return _erf(floating(x))
 

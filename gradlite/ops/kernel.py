@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradlite.autograd import Node, Op, enable_grad, grad, is_grad_enabled
-from gradlite.autograd.node import vjp_by_derivatives
+from gradlite.autograd import Node, Op, WithDerivatives, enable_grad, grad, is_grad_enabled
+from gradlite.autograd.op import Derivative
 from gradlite.backends import Backend
 from gradlite.tensor import Tensor
 
-Derivative = Callable[..., Any]
 
-
-class KernelOp(Op):
+class KernelOp(WithDerivatives):
     """One kernel, and its derivatives beside it.
 
     Args:
@@ -33,22 +31,12 @@ class KernelOp(Op):
         inputs: bool | tuple[int, ...] = False,
         output: bool = False,
     ) -> None:
-        self.name = kernel
+        self.name = self.kernel = kernel
         self.__doc__ = doc
         self.derivatives = derivatives
         self.saves_inputs = inputs
         self.saves_output = output
         self.differentiable = bool(derivatives)
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        try:
-            return backend.launch(self.name, *arrays, **attributes)
-        except ValueError as error:
-            shapes = ", ".join(str(getattr(x, "shape", x)) for x in arrays)
-            raise ValueError(f"{self.name}() of {shapes}: {error}".rstrip()) from error
-
-    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-        return vjp_by_derivatives(self.derivatives, node, gradients[0])
 
 
 class ViewOp(Op):

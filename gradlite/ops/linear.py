@@ -8,7 +8,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.elementwise import alike
 from gradlite.ops.indexing import getitem
 from gradlite.ops.kernel import KernelOp
@@ -66,11 +65,8 @@ def _rows(x: Tensor) -> Tensor:
 class _Dense(Op):
     """x @ kernel + bias: the bias is added while the product is in cache."""
 
-    name = "dense"
+    name = kernel = "dense"
     saves_inputs = (0, 1)
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch("dense", *arrays)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x, kernel, _), (to_x, to_kernel, to_bias), g = node.saved_inputs(), node.edges, gradients[0]
@@ -144,10 +140,7 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Any] = 2) -> Tensor:
 class _Einsum(Op):
     """An Einstein sum in which no operand repeats a subscript, and no ellipsis is left."""
 
-    name = "einsum"
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch("einsum", *arrays, **attributes)
+    name = kernel = "einsum"
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         operands, g = node.saved_inputs(), gradients[0]

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import Node, Op
-from gradlite.backends import Backend
 from gradlite.ops.elementwise import floating, rsqrt, square
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
 from gradlite.ops.reductions import mean
@@ -74,12 +73,9 @@ class _Norm(Op):
     outputs = 3
 
     def __init__(self, name: str, definition: Any, gradient: Op) -> None:
-        self.name = name
+        self.name = self.kernel = name
         self.definition = definition
         self.gradient = gradient
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch(self.name, *arrays, **attributes)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         if gradients[1] is not None or gradients[2] is not None:
@@ -96,11 +92,8 @@ class _NormGradient(Op):
     outputs = 3
 
     def __init__(self, name: str, definition: Any) -> None:
-        self.name = name
+        self.name = self.kernel = name
         self.definition = definition
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch(self.name, *arrays, **attributes)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         return vjp_by_definition(self.definition, node, gradients)

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.convolution import explicit_padding, output_length, pair
 from gradlite.ops.elementwise import floating
 from gradlite.ops.kernel import KernelOp
@@ -17,13 +16,10 @@ from gradlite.tensor import Tensor
 class _MaxPool2D(Op):
     """The maximum of every window, and which tap of the window it was."""
 
-    name = "max_pool2d"
+    name = kernel = "max_pool2d"
     saves_inputs = False
     saves_output = True
     outputs = 2
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch("max_pool2d", *arrays, **attributes)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x,), (_, index) = node.saved_inputs(), node.saved_outputs()

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import as_tensor
-from gradlite.ops.elementwise import abs, astype, equal, exp, maximum, power, sqrt, square, where
+from gradlite.ops.elementwise import abs, astype, equal, exp, floating, maximum, power, sqrt, square, where
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.shape import Axes, broadcast_to, concatenate, flip, moveaxis, normalize_axes, normalize_axis, reshape
 from gradlite.tensor import Tensor
@@ -251,7 +251,7 @@ def logsumexp(x: Any, axis: Axes = None, keepdims: bool = False) -> Tensor:
     >>> round(gradlite.logsumexp(gradlite.Tensor([1000.0, 1000.0])).item(), 3)
     1000.693
     """
-    return _reduce(_logsumexp, x, axis, keepdims)
+    return _reduce(_logsumexp, floating(x), axis, keepdims)
 
 
 def norm(x: Any, ord: float = 2, axis: Axes = None, keepdims: bool = False) -> Tensor:

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.kernel import KernelOp, ViewOp
 from gradlite.tensor import Tensor
 
@@ -161,11 +160,8 @@ def flip(x: Any, axis: Axes = None) -> Tensor:
 
 
 class _Concatenate(Op):
-    name = "concatenate"
+    name = kernel = "concatenate"
     saves_inputs = False
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return backend.launch("concatenate", *arrays, **attributes)
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         axis, gradient, start = node.attributes["axis"], gradients[0], 0

@@ -17,8 +17,8 @@ from fixed_arrays import integers, uniform
 class LayerCase:
     """One layer and how it is called.
 
-    `input_kind`: "uniform" floats in [-2, 2); "tied" floats with many equal values; "indices" int32 below `index_limit`.
-    `calls`: how many times the layer is called in a row, each with inputs of its own; what is recorded is the last call.
+    `input_kind`: "uniform" floats in [-2, 2); "tied" floats, many of them equal; "indices" int32 below `index_limit`.
+    `calls`: how often the layer is called in a row, each time with new inputs; what is recorded is the last call.
     """
 
     name: str

@@ -213,7 +213,7 @@ def run_fit(keras: Any, case: FitCase) -> dict[str, Any]:
         "evaluate": [float(v) for v in evaluated] if isinstance(evaluated, list) else float(evaluated),
         "evaluate_dict": {key: float(v) for key, v in as_dict.items()},
         "predict": np.asarray(model.predict(x[:3], verbose=0)).astype(np.float64).tolist(),
-        "train_on_batch_running_means": [np.asarray(model.train_on_batch(x[:8], y[:8])).tolist() for _ in range(3)],
+        "train_on_batch": [np.asarray(model.train_on_batch(x[:8], y[:8])).tolist() for _ in range(3)],
         "test_on_batch": np.asarray(model.test_on_batch(x[8:20], y[8:20])).tolist(),
     }
 
@@ -271,8 +271,8 @@ _GENTLE: dict[str, Any] = {"gentle": True}
 _DOUBLE: dict[str, Any] = {
     "dtype": "float64",
     "steps": 15,
-    "tolerance": 1e-6,
-    "why": "the default learning rate, which can be compared in float64 only",
+    "tolerance": 1e-5,
+    "why": "the default learning rate, which is too sensitive to rounding for float32",
 }
 CASES = [
     TrajectoryCase("mnist_sgd", "mnist", "SGD", {"learning_rate": 0.01}),
@@ -282,7 +282,10 @@ CASES = [
         "mnist_adamw", "mnist", "AdamW", {"epsilon": 1e-5},
         why="with epsilon 1e-7 one run in four moves by 6e-4: a unit that wakes up by rounding gets a full step",
     ),
-    TrajectoryCase("mnist_nadam", "mnist", "Nadam"),
+    TrajectoryCase(
+        "mnist_nadam", "mnist", "Nadam", {"epsilon": 1e-4},
+        why="with epsilon 1e-7 it moves by 2e-3 when 1 - beta_2 ** t is rounded differently, off by 1e-5 in float32",
+    ),
     TrajectoryCase("mnist_adagrad", "mnist", "Adagrad"),
     TrajectoryCase("shallow_vgg_sgd", "shallow_vgg", "SGD", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
     TrajectoryCase("shallow_vgg_rmsprop", "shallow_vgg", "RMSprop", {"learning_rate": 1e-5}, why=_LOW_RATE, **_GENTLE),
@@ -296,6 +299,8 @@ CASES = [
         "shallow_vgg_nadam", "shallow_vgg", "Nadam", {"learning_rate": 2e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
     ),
     TrajectoryCase("shallow_vgg_adagrad", "shallow_vgg", "Adagrad", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
+    TrajectoryCase("mnist_float64_adamw", "mnist", "AdamW", **_DOUBLE),
+    TrajectoryCase("mnist_float64_nadam", "mnist", "Nadam", **_DOUBLE),
     TrajectoryCase("shallow_vgg_float64_sgd", "shallow_vgg", "SGD", {"learning_rate": 0.01}, **_DOUBLE),
     TrajectoryCase("shallow_vgg_float64_rmsprop", "shallow_vgg", "RMSprop", **_DOUBLE),
     TrajectoryCase("shallow_vgg_float64_adam", "shallow_vgg", "Adam", **_DOUBLE),

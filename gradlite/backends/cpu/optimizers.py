@@ -200,9 +200,9 @@ def moving_average(average: Any, value: Any, step: Any, *, momentum: float) -> N
     dtype = average.dtype
     kept = dtype.type(momentum) if step is None else (momentum * (step != 1)).astype(dtype)
     if average.ndim == 1:
-        _in_chunks(reference.moving_average_part, average, value, kept=kept, new=dtype.type(1) - kept)
+        _in_chunks(reference.moving_average_part, average, value, kept=kept, new=1 - kept)
     else:
-        reference.moving_average_part(np, average, value, kept=kept, new=dtype.type(1) - kept)
+        reference.moving_average_part(np, average, value, kept=kept, new=1 - kept)
 
 
 @cpu_kernel

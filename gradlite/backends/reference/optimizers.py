@@ -80,7 +80,8 @@ def adam(
 
 def adam_rate(xp: Any, dtype: Any, learning_rate: Any, step: Any, beta_1: float, beta_2: float) -> Any:
     wide, t = _wide(xp, dtype, step)
-    return (learning_rate.astype(wide) * xp.sqrt(1 - wide(beta_2) ** t) / (1 - wide(beta_1) ** t)).astype(dtype)
+    first, second = xp.power(wide(beta_1), t), xp.power(wide(beta_2), t)
+    return (learning_rate.astype(wide) * xp.sqrt(1 - second) / (1 - first)).astype(dtype)
 
 
 def adam_part(
@@ -114,7 +115,7 @@ def adamax(
 
 def adamax_rate(xp: Any, dtype: Any, learning_rate: Any, step: Any, beta_1: float) -> Any:
     wide, t = _wide(xp, dtype, step)
-    return (learning_rate.astype(wide) / (1 - wide(beta_1) ** t)).astype(dtype)
+    return (learning_rate.astype(wide) / (1 - xp.power(wide(beta_1), t))).astype(dtype)
 
 
 def adamax_part(
@@ -130,11 +131,11 @@ def adamax_part(
 def nadam_product(xp: Any, u_product: Any, step: Any, *, beta_1: float) -> None:
     """u_product *= b1 (1 - 0.96**t / 2), once an update and before `nadam`: the product of its momentum schedule."""
     wide, t = _wide(xp, u_product.dtype, step)
-    u_product *= _nadam_momentum(wide, t, beta_1).astype(u_product.dtype)
+    u_product *= _nadam_momentum(xp, wide, t, beta_1).astype(u_product.dtype)
 
 
-def _nadam_momentum(wide: Any, t: Any, beta_1: float) -> Any:
-    return wide(beta_1) * (1 - wide(0.5) * wide(0.96) ** t)
+def _nadam_momentum(xp: Any, wide: Any, t: Any, beta_1: float) -> Any:
+    return (1 - 0.5 * xp.power(wide(0.96), t)) * wide(beta_1)
 
 
 @reference_kernel
@@ -167,10 +168,10 @@ def nadam_factors(
     """What m, g and v are multiplied with."""
     wide, t = _wide(xp, dtype, step)
     rate, product = learning_rate.astype(wide), u_product.astype(wide)
-    now, ahead = _nadam_momentum(wide, t, beta_1), _nadam_momentum(wide, t + 1, beta_1)
+    now, ahead = _nadam_momentum(xp, wide, t, beta_1), _nadam_momentum(xp, wide, t + 1, beta_1)
     of_m = rate * (ahead / (1 - product * ahead))
     of_g = rate * ((1 - now) / (1 - product))
-    of_v = 1 / (1 - wide(beta_2) ** t)
+    of_v = 1 / (1 - xp.power(wide(beta_2), t))
     return of_m.astype(dtype), of_g.astype(dtype), of_v.astype(dtype)
 
 
@@ -315,7 +316,7 @@ def moving_average(xp: Any, average: Any, value: Any, step: Any, *, momentum: fl
     """
     dtype = average.dtype
     kept = dtype.type(momentum) if step is None else (momentum * (step != 1)).astype(dtype)
-    moving_average_part(xp, average, value, kept=kept, new=dtype.type(1) - kept)
+    moving_average_part(xp, average, value, kept=kept, new=1 - kept)
 
 
 def moving_average_part(xp: Any, a: Any, value: Any, *, kept: Any, new: Any) -> None:

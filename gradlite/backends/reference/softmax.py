@@ -63,7 +63,7 @@ def _pair(out: Any, losses: Any, probabilities: Any, dtype: Any) -> tuple[Any, A
 def sparse_softmax_cross_entropy(xp: Any, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any]:
     """(-log softmax(logits)[label] (n,), softmax(logits) (n, k)) for logits (n, k) and integer labels (n,) below k."""
     log_p, p = _log_softmax(xp, _wide(xp, logits))
-    losses = -xp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]
+    losses = 0 - xp.take_along_axis(log_p, labels[:, None], axis=1)[:, 0]  # a perfect guess costs 0, not -0
     return _pair(out, losses, p, logits.dtype)
 
 
@@ -81,7 +81,7 @@ def sparse_softmax_cross_entropy_gradient(
 def softmax_cross_entropy(xp: Any, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any]:
     """(-sum(labels log softmax(logits)) (n,), softmax(logits) (n, k)) for labels (n, k)."""
     log_p, p = _log_softmax(xp, _wide(xp, logits))
-    return _pair(out, -(labels * log_p).sum(axis=-1), p, logits.dtype)
+    return _pair(out, 0 - (labels * log_p).sum(axis=-1), p, logits.dtype)
 
 
 @reference_kernel

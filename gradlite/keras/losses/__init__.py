@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gradlite.keras.losses.base import Loss, LossFunctionWrapper
@@ -16,6 +16,8 @@ from gradlite.keras.losses.crossentropy import (
     binary_focal_crossentropy,
     categorical_crossentropy,
     categorical_focal_crossentropy,
+    crossentropy,
+    kind_of_labels,
     sparse_categorical_crossentropy,
 )
 from gradlite.keras.losses.hinge import (
@@ -75,10 +77,12 @@ __all__ = [
     "categorical_focal_crossentropy",
     "categorical_hinge",
     "cosine_similarity",
+    "crossentropy",
     "deserialize",
     "get",
     "hinge",
     "huber",
+    "kind_of_labels",
     "kl_divergence",
     "log_cosh",
     "mean_absolute_error",
@@ -86,7 +90,6 @@ __all__ = [
     "mean_squared_error",
     "mean_squared_logarithmic_error",
     "poisson",
-    "resolve",
     "serialize",
     "sparse_categorical_crossentropy",
     "squared_hinge",
@@ -108,14 +111,14 @@ _CLASSES: tuple[type[Loss], ...] = (
 )  # fmt: skip
 _FUNCTIONS: tuple[Callable[..., Any], ...] = (
     binary_crossentropy, binary_focal_crossentropy, categorical_crossentropy, categorical_focal_crossentropy,
-    categorical_hinge, cosine_similarity, hinge, huber, kl_divergence, log_cosh, mean_absolute_error,
+    categorical_hinge, cosine_similarity, crossentropy, hinge, huber, kl_divergence, log_cosh, mean_absolute_error,
     mean_absolute_percentage_error, mean_squared_error, mean_squared_logarithmic_error, poisson,
     sparse_categorical_crossentropy, squared_hinge,
 )  # fmt: skip
 _ALIASES: dict[str, Callable[..., Any]] = {
     "bce": bce, "kld": kld, "mae": mae, "mape": mape, "mse": mse, "msle": msle,
     "BCE": bce, "KLD": kld, "MAE": mae, "MAPE": mape, "MSE": mse, "MSLE": msle,
-    "huber_loss": huber, "kullback_leibler_divergence": kl_divergence, "logcosh": log_cosh,
+    "ce": crossentropy, "huber_loss": huber, "kullback_leibler_divergence": kl_divergence, "logcosh": log_cosh,
 }  # fmt: skip
 TABLE: dict[str, Any] = {
     **{kind.__name__: kind for kind in _CLASSES},
@@ -150,46 +153,3 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> An
     """The loss that ``serialize`` described."""
     with CustomObjectScope(custom_objects):
         return get(config)
-
-
-def resolve(
-    identifier: Any, y_true_shape: Sequence[int | None] = (), y_pred_shape: Sequence[int | None] = ()
-) -> Loss | None:
-    """The Loss that ``compile(loss=identifier)`` means for labels and an output of these shapes; None for None.
-
-    ``"crossentropy"`` and ``"ce"`` become the binary, sparse or categorical one by the shapes (see ``kind_of_labels``);
-    functions are wrapped.
-
-    >>> from gradlite.keras import losses
-    >>> losses.resolve("crossentropy", (32,), (32, 10)).name
-    'crossentropy'
-    """
-    if identifier is None:
-        return None
-    general = is_crossentropy(identifier)
-    found = get(f"{kind_of_labels(y_true_shape, y_pred_shape)}_crossentropy" if general else identifier)
-    if isinstance(found, Loss):
-        return found
-    name = identifier if isinstance(identifier, str) else getattr(found, "__name__", type(found).__name__)
-    return LossFunctionWrapper(found, name=name)
-
-
-def is_crossentropy(identifier: Any) -> bool:
-    """Whether ``identifier`` is a name that leaves the kind of cross-entropy to the labels."""
-    return isinstance(identifier, str) and identifier.lower() in ("crossentropy", "ce")
-
-
-def kind_of_labels(y_true_shape: Sequence[int | None], y_pred_shape: Sequence[int | None]) -> str:
-    """``"binary"``, ``"sparse_categorical"`` or ``"categorical"``, by the rule of Keras for labels and an output.
-
-    One output unit is binary; labels of lower rank than the output, or with a last axis of 1, are class numbers.
-
-    >>> from gradlite.keras.losses import kind_of_labels
-    >>> kind_of_labels((32, 10), (32, 10))
-    'categorical'
-    """
-    if len(y_pred_shape) < 2 or y_pred_shape[-1] == 1:
-        return "binary"
-    if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
-        return "sparse_categorical"
-    return "categorical"

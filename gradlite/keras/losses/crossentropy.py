@@ -23,7 +23,7 @@ from gradlite.keras.losses.base import (
     class_number_hint,
     same_rank_pair,
 )
-from gradlite.keras.losses.labels import check_binary, check_class_numbers, check_one_hot
+from gradlite.keras.losses.labels import Shape, check_binary, check_class_numbers, check_one_hot
 from gradlite.ops.shape import normalize_axis
 from gradlite.tensor import Tensor
 
@@ -238,6 +238,45 @@ def binary_focal_crossentropy(
     return ops.mean(losses, axis=axis)
 
 
+def kind_of_labels(y_true_shape: Shape, y_pred_shape: Shape) -> str:
+    """``"binary"``, ``"sparse_categorical"`` or ``"categorical"``, by the rule of Keras for labels and an output.
+
+    One output unit is binary; labels of lower rank than the output, or with a last axis of 1, are class numbers.
+
+    >>> from gradlite.keras.losses import kind_of_labels
+    >>> kind_of_labels((32, 10), (32, 10))
+    'categorical'
+    """
+    if len(y_pred_shape) < 2 or y_pred_shape[-1] == 1:
+        return "binary"
+    if len(y_true_shape) < len(y_pred_shape) or y_true_shape[-1] == 1:
+        return "sparse_categorical"
+    return "categorical"
+
+
+_BY_KIND = {
+    "binary": (binary_crossentropy, check_binary),
+    "sparse_categorical": (sparse_categorical_crossentropy, check_class_numbers),
+    "categorical": (categorical_crossentropy, check_one_hot),
+}
+
+
+def crossentropy(y_true: Any, y_pred: Any) -> Tensor:
+    """The binary, sparse or categorical cross-entropy, whichever the shapes mean (see ``kind_of_labels``).
+
+    >>> from gradlite.keras.losses import crossentropy
+    >>> crossentropy([1, 0], [[0.5, 0.5], [0.5, 0.5]]).numpy().round(4)
+    array([0.6931, 0.6931], dtype=float32)
+    """
+    y_pred = as_prediction(y_pred)
+    y_true = as_labels(y_true, y_pred)
+    return _BY_KIND[kind_of_labels(y_true.shape, y_pred.shape)][0](y_true, y_pred)
+
+
+def _check_any_kind(y_true: np.ndarray, output_shape: Shape, name: str = "") -> None:
+    _BY_KIND[kind_of_labels(y_true.shape, output_shape)][1](y_true, output_shape, name)
+
+
 ELEMENTS[binary_crossentropy] = binary_crossentropies
 LABEL_CHECKS.update(
     {
@@ -246,6 +285,7 @@ LABEL_CHECKS.update(
         categorical_focal_crossentropy: check_one_hot,
         binary_crossentropy: check_binary,
         binary_focal_crossentropy: check_binary,
+        crossentropy: _check_any_kind,
     }
 )
 

@@ -13,7 +13,6 @@ from gradlite.keras.losses import (
     categorical_hinge,
     hinge,
     huber,
-    is_crossentropy,
     kind_of_labels,
     kl_divergence,
     log_cosh,
@@ -214,6 +213,10 @@ def deserialize(config: Any, custom_objects: dict[str, Any] | None = None) -> An
         return get(config)
 
 
+# Names that leave the kind of labels to the shapes.
+_GENERAL = {"accuracy": "accuracy", "acc": "accuracy", "crossentropy": "crossentropy", "ce": "crossentropy"}
+
+
 def resolve(
     identifier: Any, y_true_shape: Sequence[int | None] = (), y_pred_shape: Sequence[int | None] = ()
 ) -> Metric:
@@ -230,12 +233,8 @@ def resolve(
     if isinstance(identifier, Metric):
         return identifier
     named = isinstance(identifier, str)
-    if named and identifier.lower() in ("accuracy", "acc"):
-        found = get(f"{kind_of_labels(y_true_shape, y_pred_shape)}_accuracy")
-    elif is_crossentropy(identifier):
-        found = get(f"{kind_of_labels(y_true_shape, y_pred_shape)}_crossentropy")
-    else:
-        found = get(identifier)
+    general = _GENERAL.get(identifier.lower()) if named else None
+    found = get(f"{kind_of_labels(y_true_shape, y_pred_shape)}_{general}" if general else identifier)
     if found is None:
         raise ValueError("Expected a metric: a name, a function or a Metric. Received: None.")
     if not isinstance(found, Metric):

@@ -1,0 +1,114 @@
+"""What an operation costs besides its arithmetic: ``python -m benchmarks.overhead``.
+
+Forward and backward of one operation on a tensor of one float32, in gradlite and in what else is installed, in turns;
+medians over many. The tensors hold one element, so all of it is the library.
+"""
+
+from __future__ import annotations
+
+import argparse
+import statistics
+import time
+from collections.abc import Callable
+
+import numpy as np
+
+Step = Callable[[], None]
+
+
+def gradlite_steps() -> dict[str, Step]:
+    """exp, multiply and add, forward and backward."""
+    import gradlite
+
+    x = gradlite.Tensor([1.5], requires_grad=True)
+    constant = gradlite.Tensor([2.0])
+
+    def exp() -> None:
+        x.grad = None
+        gradlite.exp(x).backward()
+
+    def multiply() -> None:
+        x.grad = None
+        (x * constant).backward()
+
+    def add() -> None:
+        x.grad = None
+        (x + constant).backward()
+
+    return {"exp": exp, "multiply": multiply, "add": add}
+
+
+def torch_steps() -> dict[str, Step]:
+    """The same in PyTorch."""
+    import torch
+
+    x = torch.tensor([1.5], requires_grad=True)
+    constant = torch.tensor([2.0])
+
+    def exp() -> None:
+        x.grad = None
+        torch.exp(x).backward()
+
+    def multiply() -> None:
+        x.grad = None
+        (x * constant).backward()
+
+    def add() -> None:
+        x.grad = None
+        (x + constant).backward()
+
+    return {"exp": exp, "multiply": multiply, "add": add}
+
+
+def autograd_steps() -> dict[str, Step]:
+    """The same in HIPS autograd, whose gradient functions are made once."""
+    import autograd
+    import autograd.numpy as anp
+
+    x, constant = np.array([1.5], np.float32), np.array([2.0], np.float32)
+    functions = {
+        "exp": autograd.elementwise_grad(anp.exp),
+        "multiply": autograd.elementwise_grad(lambda v: v * constant),
+        "add": autograd.elementwise_grad(lambda v: v + constant),
+    }
+    return {name: (lambda f=f: f(x)) for name, f in functions.items()}  # type: ignore[misc]
+
+
+LIBRARIES = {"gradlite": gradlite_steps, "pytorch": torch_steps, "autograd": autograd_steps}
+
+
+def measure(rounds: int, repeats: int) -> dict[str, dict[str, float]]:
+    """Median microseconds of every operation in every library that is installed."""
+    steps = {}
+    for name, make in LIBRARIES.items():
+        try:
+            steps[name] = make()
+        except ImportError:
+            print(f"Not installed, so not measured: {name}.")
+    samples: dict[str, dict[str, list[float]]] = {name: {op: [] for op in ops} for name, ops in steps.items()}
+    for _ in range(rounds):
+        for name, ops in steps.items():
+            for op, step in ops.items():
+                start = time.perf_counter()
+                for _ in range(repeats):
+                    step()
+                samples[name][op].append((time.perf_counter() - start) / repeats * 1e6)
+    return {name: {op: statistics.median(times) for op, times in ops.items()} for name, ops in samples.items()}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Print the table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--rounds", type=int, default=101)
+    parser.add_argument("--repeats", type=int, default=200, help="calls of a round")
+    options = parser.parse_args(arguments)
+    results = measure(options.rounds, options.repeats)
+    operations = list(next(iter(results.values())))
+    print("forward and backward of one operation, one element, us (median)")
+    print(" " * 12 + "".join(f"{op:>12}" for op in operations))
+    for name, medians in results.items():
+        print(f"{name:12}" + "".join(f"{medians[op]:12.2f}" for op in operations))
+
+
+if __name__ == "__main__":
+    main()
