@@ -41,7 +41,10 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     arguments = parser.parse_args(argv)
     tf.keras.utils.set_random_seed(arguments.seed)
 
-    (x_train, y_train), (x_test, y_test) = getattr(tf.keras.datasets, arguments.data).load_data()
+    if arguments.data == "digits":
+        (x_train, y_train), (x_test, y_test) = tf.keras.datasets.digits.load_data(train=arguments.train)
+    else:
+        (x_train, y_train), (x_test, y_test) = tf.keras.datasets.mnist.load_data()
     x_train, y_train = x_train[: arguments.train] / 255.0, y_train[: arguments.train]
     x_test = x_test / 255.0
 

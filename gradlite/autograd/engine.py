@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from operator import attrgetter
 from typing import Any
 
@@ -126,7 +126,7 @@ def _propagate(
     pending = _Pending(in_place=not create_graph)
     for output, seed in zip(outputs, seeds):
         pending.add(output.node or output, seed)
-    order = _order(list(pending.values))
+    order = _order(pending.values)
     needed = None if targets is None else _leading_to(targets, order)
     wanted = None if targets is None or needed is None else needed | targets
     arrived: dict[Any, Tensor] = {}
@@ -179,7 +179,7 @@ def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | No
         pending.add(edge, value)
 
 
-def _order(roots: Sequence[Any]) -> list[Node]:
+def _order(roots: Iterable[Any]) -> list[Node]:
     """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
     stack = [root for root in roots if isinstance(root, Node)]
     seen: set[Node] = set()

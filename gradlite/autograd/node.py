@@ -41,10 +41,14 @@ class Node:
     cycle, and memory returns as soon as the last Tensor goes.
     """
 
-    __slots__ = (
-        "__weakref__", "attributes", "backend", "checkpoint", "edges", "hooks", "inputs", "op", "output",
-        "retained", "sequence", "versions",
-    )  # fmt: skip
+    # Set on an instance only where they differ from these, which keeps recording cheap.
+    hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+    retained: weakref.ref[Tensor] | None = None
+    checkpoint: tuple[Any, int] | None = None
+    output: list[tuple[Any, list[int], int]] | None = None
+    versions: Sequence[int] | None = None
+
+    inputs: Sequence[Any] | None
 
     def __init__(
         self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend, results: Sequence[Tensor]
@@ -53,25 +57,22 @@ class Node:
         self.attributes = attributes
         self.backend = backend
         self.sequence = next(_sequence)
-        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
-        self.retained: weakref.ref[Tensor] | None = None
-        self.checkpoint: tuple[Any, int] | None = None
-        self.output: list[tuple[Any, list[int], int]] | None = None
         # Where the gradient of each input goes: to a node, to a leaf Tensor, or nowhere.
         self.edges: list[Node | Tensor | None] = [
             (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs
         ]
-        self.inputs: Sequence[Any] | None = inputs
-        self.versions: Sequence[int] | None = None
         saves = op.saves_inputs
         if mode.checkpoint is not None and mode.checkpoint.takes(self):
             saves = False
         elif op.saves_output:
             self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
-        if saves is not True:
-            kept = saves or ()
-            self.inputs = [x if i in kept or not isinstance(x, Tensor) else Spec(x.data) for i, x in enumerate(inputs)]
-        if saves:
+        if saves is True:
+            self.inputs = inputs
+            self.note_versions()
+        elif saves is False:
+            self.inputs = [Spec(x.data) if isinstance(x, Tensor) else x for x in inputs]
+        else:
+            self.inputs = [Spec(x.data) if isinstance(x, Tensor) and i not in saves else x for i, x in enumerate(inputs)]
             self.note_versions()
 
     def note_versions(self) -> None:
@@ -152,14 +153,11 @@ class Node:
 class Output(Node):
     """One output of an operation that has several: hands its gradient on to that slot."""
 
-    __slots__ = ("index",)
-
     def __init__(self, node: Node, index: int) -> None:
         self.op = node.op
         self.attributes = node.attributes
         self.backend = node.backend
         self.sequence = next(_sequence)
-        self.hooks = self.retained = self.checkpoint = self.output = self.versions = None
         self.edges = [node]
         self.inputs = ()
         self.index = index

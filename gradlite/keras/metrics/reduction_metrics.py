@@ -70,7 +70,9 @@ class Mean(Metric):
         size, samples = values.data.size, values.data.shape[0] if values.data.ndim else 1
         if mask is None and isinstance(sample_weight, (int, float)):
             # One number for all, as the loss of a batch is weighted by its size: nothing to sum.
-            accumulate(self.total, _per_sample(ops.sum(values) if size != 1 else values, samples, size) * sample_weight)
+            accumulate(
+                self.total, _per_sample(ops.sum(values) if values.data.ndim else values, samples, size) * sample_weight
+            )
             accumulate(self.count, samples * sample_weight)
             return
         weights = None if sample_weight is None else align_weights(sample_weight, values)
