@@ -2,7 +2,7 @@
 
     python examples/shallow_vggnet.py                    CIFAR-10 if it is on this machine, else drawn pictures
     python examples/shallow_vggnet.py --data cifar10     CIFAR-10, downloaded if need be (170 MB)
-    python examples/shallow_vggnet.py --data synthetic --epochs 2 --train 4000
+    python examples/shallow_vggnet.py --data synthetic --epochs 2 --train 2000
 
 The drawn pictures show ten kinds of shapes in random colours, places and sizes, on textured ground and under noise.
 """
@@ -120,9 +120,9 @@ def main(argv: Sequence[str] | None = None) -> dict[str, Any]:
     """Train and test; returns the loss and accuracy on the test pictures, and the last accuracy in training."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", choices=("cifar10", "synthetic"), help="default: cifar10 if it is here")
-    parser.add_argument("--epochs", type=int, default=10, help="passes over the pictures (default: 10)")
-    parser.add_argument("--batch", type=int, default=64, help="pictures in a batch (default: 64)")
-    parser.add_argument("--train", type=int, default=20000, help="pictures to train on (default: 20000)")
+    parser.add_argument("--epochs", type=int, default=5, help="passes over the pictures (default: 5)")
+    parser.add_argument("--batch", type=int, default=32, help="pictures in a batch (default: 32)")
+    parser.add_argument("--train", type=int, default=10000, help="pictures to train on (default: 10000)")
     parser.add_argument("--test", type=int, default=2000, help="pictures to test on (default: 2000)")
     parser.add_argument("--seed", type=int, default=0, help="of weights, shuffling and drawing (default: 0)")
     arguments = parser.parse_args(argv)

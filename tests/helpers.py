@@ -27,9 +27,7 @@ def assert_close(found: Any, expected: Any, dtype: Any = np.float64, scale: floa
     np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol)
 
 
-def draw(
-    shapes: Sequence[tuple[int, ...]], low: float = -2.0, high: float = 2.0, seed: int = 0
-) -> list[np.ndarray]:
+def draw(shapes: Sequence[tuple[int, ...]], low: float = -2.0, high: float = 2.0, seed: int = 0) -> list[np.ndarray]:
     """One random float64 array of each shape, between ``low`` and ``high``."""
     rng = np.random.default_rng([seed, *(n for shape in shapes for n in shape)])
     return [rng.uniform(low, high, shape) for shape in shapes]

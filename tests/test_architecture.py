@@ -17,7 +17,9 @@ import gradlite
 
 ROOT = Path(gradlite.__file__).parent
 FILES = sorted(ROOT.rglob("*.py"))
-MODULES = [".".join(("gradlite", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__") for path in FILES]
+MODULES = [
+    ".".join(("gradlite", *path.relative_to(ROOT).with_suffix("").parts)).removesuffix(".__init__") for path in FILES
+]
 
 # Lower ones know nothing of higher ones. The longest prefix of a module's name counts.
 RANKS = {
@@ -92,7 +94,9 @@ def test_the_table_of_ranks_refuses_what_runs_the_other_way():
     assert rank("gradlite.backends.cpu.pooling") < rank("gradlite.tensor") < rank("gradlite.ops.linear")
     assert rank("gradlite.keras.layers.base") < rank("gradlite.training") < rank("gradlite.keras.models.model")
     assert rank("gradlite.keras.models") < rank("gradlite")
-    tree = ast.parse("if TYPE_CHECKING:\n    import gradlite.keras\nfrom gradlite.ops import add\ndef f():\n    import gradlite.nn")
+    tree = ast.parse(
+        "if TYPE_CHECKING:\n    import gradlite.keras\nfrom gradlite.ops import add\ndef f():\n    import gradlite.nn"
+    )
     assert imports_at_load(tree, "gradlite.tensor", False) == ["gradlite.ops"]
 
 

@@ -46,7 +46,8 @@ OPERATORS = [
 
 @pytest.mark.parametrize("apply", OPERATORS, ids=lambda f: f.__name__)
 @pytest.mark.parametrize(
-    "other", [np.float32(2), np.float64(2), np.int64(2), np.array(2.0), np.full(3, 2.0), np.full((2, 1), 2.0, np.float32)]
+    "other",
+    [np.float32(2), np.float64(2), np.int64(2), np.array(2.0), np.full(3, 2.0), np.full((2, 1), 2.0, np.float32)],
 )
 def test_operators_with_numpy_on_either_side_give_tensors_of_numpys_type(apply, other):
     x = np.float32([1.0, 2.0, 3.0])

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradlite.autograd.modes import enable_grad, is_grad_enabled, mode
@@ -58,8 +58,9 @@ class Checkpoint:
         finally:
             mode.checkpoint = previous
 
-    def takes(self, node: Node) -> bool:
+    def takes(self, node: Node, inputs: Sequence[Any]) -> bool:
         """Called when an operation is about to save: True if it shall not, because this checkpoint can bring it."""
+        node.inputs = inputs
         node.note_versions()
         if self.second is not None:
             self.second.append(node)

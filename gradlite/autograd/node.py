@@ -62,7 +62,7 @@ class Node:
             (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs
         ]
         saves = op.saves_inputs
-        if mode.checkpoint is not None and mode.checkpoint.takes(self):
+        if mode.checkpoint is not None and mode.checkpoint.takes(self, inputs):
             saves = False
         elif op.saves_output:
             self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
@@ -72,7 +72,9 @@ class Node:
         elif saves is False:
             self.inputs = [Spec(x.data) if isinstance(x, Tensor) else x for x in inputs]
         else:
-            self.inputs = [Spec(x.data) if isinstance(x, Tensor) and i not in saves else x for i, x in enumerate(inputs)]
+            self.inputs = [
+                Spec(x.data) if isinstance(x, Tensor) and i not in saves else x for i, x in enumerate(inputs)
+            ]
             self.note_versions()
 
     def note_versions(self) -> None:

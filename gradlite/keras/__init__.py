@@ -1,11 +1,13 @@
 """The Keras-like API: layers, models and all that training takes. ``from gradlite import keras``."""
 
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
 from gradlite.keras import (
     activations,
     backend,
     callbacks,
     constraints,
-    datasets,
     initializers,
     layers,
     losses,
@@ -26,6 +28,17 @@ from gradlite.keras.optimizers import Optimizer
 from gradlite.keras.regularizers import Regularizer
 from gradlite.keras.variables import Variable
 from gradlite.version import __version__
+
+if TYPE_CHECKING:
+    from gradlite.keras import datasets
+
+
+def __getattr__(name: str) -> Any:
+    # Datasets bring what downloading needs (hashing, URLs, files), which only those who use them should wait for.
+    if name == "datasets":
+        return import_module("gradlite.keras.datasets")
+    raise AttributeError(f"module 'gradlite.keras' has no attribute {name!r}")
+
 
 __all__ = [
     "Callback",

@@ -96,11 +96,11 @@ class Variable(Tensor):
         return value
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return rebuild_variable, (self.numpy(), self._trainable, self.name, self.path)
+        parts = (self.numpy(), self._trainable, self.name, self.path, self.regularizer, self.constraint)
+        return rebuild_variable, parts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
-        result = rebuild_variable(self.numpy(), self._trainable, self.name, self.path)
-        result.regularizer, result.constraint = self.regularizer, self.constraint
+        result = rebuild_variable(*self.__reduce__()[1])
         memo[id(self)] = result
         return result
 
@@ -108,8 +108,10 @@ class Variable(Tensor):
         return f"<Variable path={self.path!r}, shape={self.shape}, dtype={self.dtype}, value={self.numpy()}>"
 
 
-def rebuild_variable(values: np.ndarray, trainable: bool, name: str, path: str) -> Variable:
+def rebuild_variable(
+    values: np.ndarray, trainable: bool, name: str, path: str, regularizer: Any = None, constraint: Any = None
+) -> Variable:
     """Make a pickled Variable again."""
-    result = Variable(values, trainable=trainable, name=name)
+    result = Variable(values, trainable=trainable, name=name, regularizer=regularizer, constraint=constraint)
     result.path = path
     return result

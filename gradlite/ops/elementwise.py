@@ -6,14 +6,12 @@ type promotion; Python numbers take the type of the tensor they meet.
 
 from __future__ import annotations
 
-import builtins
 import math
 from typing import Any
 
 import numpy as np
 
 from gradlite.autograd import as_tensor
-from gradlite.backends import Backend
 from gradlite.ops.kernel import KernelOp
 from gradlite.tensor import Tensor
 
@@ -160,12 +158,16 @@ minimum = KernelOp(
 
 
 class _Where(KernelOp):
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        condition, a, b = arrays
+    def __call__(self, *inputs: Any, **attributes: Any) -> Any:
+        condition, a, b = inputs
         # Two Python numbers meet no tensor: floats are float32 here as everywhere.
-        if not (hasattr(a, "dtype") or hasattr(b, "dtype")) and isinstance(a + b, float):
+        if _is_python_number(a) and _is_python_number(b) and isinstance(a + b, float):
             a, b = np.float32(a), np.float32(b)
-        return super().forward(backend, condition, a, b)
+        return super().__call__(condition, a, b, **attributes)
+
+
+def _is_python_number(x: Any) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, np.generic)
 
 
 where: KernelOp = _Where(
@@ -247,9 +249,9 @@ def floating(x: Any) -> Tensor:
 
 def alike(*inputs: Any) -> list[Any]:
     """The inputs as Tensors of one floating-point type, by NumPy's promotion; None stays None."""
-    tensors = [None if x is None else as_tensor(x) for x in inputs]
-    dtype = tensors[0].data.dtype
-    if dtype.kind == "f" and builtins.all(x is None or x.data.dtype is dtype for x in tensors):
+    tensors: list[Any] = [None if x is None else as_tensor(x) for x in inputs]
+    dtypes = {x.data.dtype for x in tensors if x is not None}
+    if len(dtypes) == 1 and next(iter(dtypes)).kind == "f":
         return tensors
-    dtype = np.result_type(np.float16, *(x.dtype for x in tensors if x is not None))
+    dtype = np.result_type(np.float16, *dtypes)
     return [None if x is None else astype(x, dtype) for x in tensors]

@@ -10,7 +10,7 @@ from gradlite.autograd.modes import mode
 from gradlite.backends import Backend
 from gradlite.ops.elementwise import floating, multiply
 from gradlite.ops.kernel import KernelOp
-from gradlite.random import Generator
+from gradlite.random import Generator, default_generator
 from gradlite.tensor import Tensor, wrap
 
 # The same draw gives the same mask, so dropout is linear and its own transpose.
@@ -23,21 +23,10 @@ _dropout: KernelOp = KernelOp(
 )
 _random_normal = KernelOp("random_normal", "Normal noise.")
 
-_shared: list[Generator] = []
-
-
-def _generator(generator: Generator | None) -> Generator:
-    """The given generator, or the one that all calls without one share."""
-    if generator is not None:
-        return generator
-    if not _shared:
-        _shared.append(Generator())
-    return _shared[0]
-
 
 def _draw(generator: Generator | None, backend: Backend) -> Tensor:
     """The state of the next draw; under a checkpoint's second run the one of the first."""
-    source = _generator(generator)
+    source = default_generator() if generator is None else generator
     if mode.checkpoint is not None:
         return wrap(mode.checkpoint.random(lambda: source.draw(backend)), backend)
     return wrap(source.draw(backend), backend)

@@ -48,7 +48,7 @@ def warn_of_missing_numbers(**parts: Any) -> None:
                 warnings.warn(
                     f"{label} holds {nans} NaN and {infinities} infinite numbers of {values.size}: "
                     "the loss will not be a number. Clean the data first, for instance with np.nan_to_num.",
-                    stacklevel=4,
+                    stacklevel=3,
                 )
 
 
@@ -60,7 +60,8 @@ def weights_of_classes(class_weight: Any, y: Any, sample_weight: Any) -> np.ndar
         raise ValueError("class_weight and sample_weight cannot be used together: multiply them into sample_weight.")
     if len(flatten(y)) != 1:
         raise ValueError("class_weight needs a model with one output and labels for it.")
-    labels = np.asarray(flatten(y)[0])
+    given = flatten(y)[0]
+    labels = given.numpy() if isinstance(given, Tensor) else np.asarray(given)
     if labels.ndim > 2:
         raise ValueError(f"class_weight needs one label for each sample. Received: labels of shape {labels.shape}.")
     if labels.ndim == 2:

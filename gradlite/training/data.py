@@ -27,6 +27,7 @@ class Batch(NamedTuple):
     y: Any
     sample_weight: Any
     size: int
+    unchecked: Any = None  # labels that nobody has compared with the loss yet
 
 
 class ArrayFeed:
@@ -40,10 +41,13 @@ class ArrayFeed:
         batch_size: int,
         backend: Backend,
         generator: Generator | None,
+        steps: int | None = None,
     ) -> None:
         self.samples = check_lengths(x=x, y=y, sample_weight=sample_weight)
         self.batch_size = batch_size
-        self.steps: int | None = math.ceil(self.samples / batch_size)
+        self.steps: int | None = steps or math.ceil(self.samples / batch_size)
+        self._given_steps = steps
+        self._rest: Iterator[Batch] = iter(())
         self._backend = backend
         self._generator = generator
         self._arrays = tuple(
@@ -56,7 +60,23 @@ class ArrayFeed:
         return self._arrays[1]
 
     def epoch(self) -> Iterator[Batch]:
-        """The batches of one epoch; the last may be smaller."""
+        """The batches of one epoch: all, or as many as ``steps`` says, going on where the epoch before ended."""
+        if self._given_steps is None:
+            yield from self._all()
+            return
+        for _ in range(self._given_steps):
+            batch = next(self._rest, None)
+            if batch is None:
+                self._rest = self._all()
+                batch = next(self._rest)
+            yield batch
+
+    def restart(self) -> None:
+        """Have the next epoch begin with the first batch."""
+        self._rest = iter(())
+
+    def _all(self) -> Iterator[Batch]:
+        """All samples once; the last batch may be smaller."""
         order = None
         if self._generator is not None:
             order = self._backend.asarray(self._generator.permutation(self.samples))
@@ -92,6 +112,7 @@ class IterableFeed:
         self._once = hasattr(source, "__next__")
         self._iterator: Iterator[Any] | None = None
         self._peeked: list[Any] = []
+        self._begun = False
         self._given_steps = steps
         self.steps: int | None = steps
         if steps is None and isinstance(source, PyDataset):
@@ -136,6 +157,7 @@ class IterableFeed:
         """The batches of one epoch: until the source ends, or as many as ``steps`` says."""
         if isinstance(self._source, PyDataset):
             self._source.on_epoch_begin()
+        self._begun = True
         done, restarted = 0, False
         while self._given_steps is None or done < self._given_steps:
             item = self._peeked.pop() if self._peeked else next(self._items(), _END)
@@ -153,12 +175,17 @@ class IterableFeed:
         if isinstance(self._source, PyDataset):
             self._source.on_epoch_end()
 
+    def restart(self) -> None:
+        """Have the next epoch begin with the first batch, unless the source can be read only once."""
+        if self._begun and not self._once:
+            self._iterator, self._peeked = None, []
+
     def _warn_of_end(self, done: int) -> None:
         expected = "" if self._given_steps is None else f" of {self._given_steps}"
         warnings.warn(
             f"The data ran out after {done}{expected} steps of this epoch. A generator is used up after one pass and "
             "must give at least steps_per_epoch * epochs batches: use an endless one, or a list.",
-            stacklevel=6,
+            stacklevel=5,
         )
 
     def _batch(self, item: Any) -> Batch:
@@ -166,8 +193,10 @@ class IterableFeed:
         size = check_lengths(x=x, y=y, sample_weight=weight)
         if self._class_weight is not None and y is not None:
             weight = weights_of_classes(self._class_weight, y, weight)
+        x, y, weight = (map_structure(as_host_array, part) for part in (x, y, weight))
+        labels = None if any(isinstance(leaf, Tensor) for leaf in flatten(y)) else y
         x, y, weight = (map_structure(lambda a: as_device_tensor(a, self._backend), part) for part in (x, y, weight))
-        return Batch(x, y, weight, size)
+        return Batch(x, y, weight, size, unchecked=labels)
 
 
 Feed = ArrayFeed | IterableFeed
@@ -189,6 +218,9 @@ def make_feed(
     Raises:
         ValueError: for data that is empty, of several lengths, or given twice.
     """
+    for name, number in (("batch_size", batch_size), ("steps", steps)):
+        if number is not None and (not isinstance(number, (int, np.integer)) or isinstance(number, bool) or number < 1):
+            raise ValueError(f"{name} must be a positive integer. Received: {name}={number!r}.")
     generator = Generator() if shuffle else None
     if is_batches(x):
         for name, value in (("y", y), ("sample_weight", sample_weight)):
@@ -199,12 +231,12 @@ def make_feed(
         return IterableFeed(x, steps, backend, class_weight, generator if isinstance(x, PyDataset) else None)
     if not flatten(x):
         raise ValueError("No data: x is empty or None. Pass arrays, or an iterable of batches.")
-    if batch_size is not None and (isinstance(batch_size, bool) or int(batch_size) < 1):
-        raise ValueError(f"batch_size must be a positive integer. Received: batch_size={batch_size!r}.")
+    if callable(x) and not is_array(x):
+        raise ValueError(f"x is a function. Received: {x!r}; pass what it returns: {getattr(x, '__name__', 'x')}().")
     x, y, sample_weight = (map_structure(as_host_array, part) for part in map(numbers_as_array, (x, y, sample_weight)))
     if class_weight is not None:
         sample_weight = weights_of_classes(class_weight, y, sample_weight)
-    return ArrayFeed(x, y, sample_weight, int(batch_size or 32), backend, generator)
+    return ArrayFeed(x, y, sample_weight, int(batch_size or 32), backend, generator, steps)
 
 
 def is_batches(x: Any) -> bool:
@@ -231,10 +263,19 @@ def unpack(item: Any) -> tuple[Any, Any, Any]:
 
 
 def numbers_as_array(part: Any) -> Any:
-    """Nested lists of plain numbers as one array; lists of arrays stay lists."""
-    if isinstance(part, (list, tuple)) and part and not any(is_array(leaf) for leaf in flatten(part)):
+    """Nested lists of plain numbers as one array; lists and dicts of arrays, or of such lists, stay what they are."""
+    if isinstance(part, dict):
+        return {key: numbers_as_array(value) for key, value in part.items()}
+    if not isinstance(part, (list, tuple)) or not part or isinstance(part[0], dict):
+        return part
+    if any(is_array(leaf) for leaf in flatten(part)):
+        return part
+    try:
         return np.asarray(part)
-    return part
+    except ValueError:
+        raise ValueError(
+            f"A list of {len(part)} rows of different lengths is not an array. Pad the rows to one length."
+        ) from None
 
 
 def as_host_array(array: Any) -> Any:

@@ -11,7 +11,8 @@ from typing import Any
 class InterruptBetweenSteps:
     """Holds back the first Ctrl-C until ``check`` is called between two steps; a second one interrupts at once.
 
-    Only in the main thread, and only where Python's own handler is in place.
+    Only in the main thread, and only where Python's own handler is in place. A Ctrl-C after the last ``check`` takes
+    effect at the end of the ``with`` block.
     """
 
     def __init__(self) -> None:
@@ -24,10 +25,12 @@ class InterruptBetweenSteps:
             self._previous = signal.signal(signal.SIGINT, self._handle)
         return self
 
-    def __exit__(self, *_: object) -> None:
+    def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
         if self._previous is not None:
             signal.signal(signal.SIGINT, self._previous)
             self._previous = None
+        if kind is None:
+            self.check()
 
     def _handle(self, number: int, frame: FrameType | None) -> None:
         if self._pending:

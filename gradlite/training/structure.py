@@ -7,8 +7,8 @@ from typing import Any
 
 
 def is_array(x: Any) -> bool:
-    """Whether ``x`` is an array, a Tensor or anything else with a shape."""
-    return hasattr(x, "shape") and hasattr(x, "dtype")
+    """Whether ``x`` is an array, a Tensor or anything else with a shape, such as a table of pandas."""
+    return hasattr(x, "shape") and (hasattr(x, "dtype") or hasattr(x, "__array__"))
 
 
 def map_structure(function: Callable[[Any], Any], structure: Any) -> Any:

@@ -129,7 +129,7 @@ def test_a_tensor_without_history_is_refused_and_the_message_says_why():
 def test_a_second_pass_says_that_the_graph_was_freed_and_what_to_pass(function):
     y = function(leaf(1.0, 2.0))
     y.backward()
-    with pytest.raises(RuntimeError, match="freed by an earlier backward pass.*retain_graph=True"):
+    with pytest.raises(RuntimeError, match=r"freed by an earlier backward pass.*retain_graph=True"):
         y.backward()
 
 

@@ -43,7 +43,9 @@ class Exponential(gradlite.Op):
         return [gradient * node.saved_output()]
 
 
-@gradlite.op(lambda g, out, x, y, *, power: g * power * x ** (power - 1) * y, lambda g, out, x, y, *, power: g * x**power)
+@gradlite.op(
+    lambda g, out, x, y, *, power: g * power * x ** (power - 1) * y, lambda g, out, x, y, *, power: g * x**power
+)
 def scaled_power(xp, x, y, *, power):
     """x ** power * y."""
     return xp.power(x, power) * y
@@ -130,7 +132,7 @@ def test_a_wrong_number_of_derivatives_is_named():
     def add(xp, x, y):
         return x + y
 
-    with pytest.raises(TypeError, match="add has 1 derivatives for 2 inputs"):
+    with pytest.raises(TypeError, match=r"add.* has 1 derivatives for 2 inputs"):
         add(*inputs((1,), (1,))).backward()
 
 
@@ -139,7 +141,7 @@ def test_several_outputs_must_be_declared():
     def twins(xp, x):
         return x, x + 1
 
-    with pytest.raises(TypeError, match="twins returned 2 outputs and declares 1"):
+    with pytest.raises(TypeError, match=r"twins.* returned 2 outputs and declares 1"):
         twins(inputs((1,))[0])
 
 

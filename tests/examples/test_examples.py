@@ -110,9 +110,10 @@ def test_the_small_vggnet_draws_ten_kinds_of_pictures_that_differ(rng: np.random
 @pytest.mark.slow
 def test_the_small_vggnet_learns_the_drawn_pictures(capsys: pytest.CaptureFixture[str]) -> None:
     result = load("shallow_vggnet").main(
-        ["--data", "synthetic", "--train", "1500", "--test", "200", "--batch", "16", "--epochs", "2"]
+        ["--data", "synthetic", "--train", "800", "--test", "100", "--batch", "8", "--epochs", "2"]
     )
     assert result["data"] == "synthetic"
     assert math.isfinite(result["loss"])
-    assert result["train_accuracy"] > 0.25  # chance is 0.1
+    # In training: the running statistics of batch normalization need more steps than these to be of use in a test.
+    assert result["train_accuracy"] > 0.2  # guessing would give 0.1
     assert "Pictures: synthetic" in capsys.readouterr().out

@@ -240,3 +240,8 @@ def test_the_most_used_losses_are_a_few_kernels(
         warnings.simplefilter("error")
         loss(y_true, predictions)
     assert len(launched) <= limit, launched
+
+
+def test_the_function_gives_ignored_labels_a_loss_of_zero() -> None:
+    found = losses.sparse_categorical_crossentropy([-1, 1], [[0.0, 5.0], [0.0, 0.0]], from_logits=True, ignore_class=-1)
+    np.testing.assert_allclose(found.numpy(), [0.0, math.log(2.0)], rtol=1e-6)

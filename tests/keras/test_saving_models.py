@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import io
+import zipfile
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -11,6 +13,8 @@ import pytest
 
 from gradlite import keras
 from gradlite.keras import layers
+
+FILES = Path(__file__).parent / "files"
 
 
 def make_data(samples: int = 70) -> tuple[np.ndarray, np.ndarray]:
@@ -172,3 +176,41 @@ def test_an_interrupted_training_goes_on_where_it_was(tmp_path: Path) -> None:
     history = again.fit(x, y, epochs=4, verbose=0, callbacks=[keras.callbacks.BackupAndRestore(tmp_path / "b")])
     assert history.epoch == [2, 3]
     assert int(again.optimizer.iterations.numpy()) == 4 * 3
+
+
+@pytest.fixture
+def by_keras() -> Any:
+    pytest.importorskip("h5py")
+    with np.load(FILES / "trained_by_keras.npz") as recorded:
+        return {name: recorded[name] for name in recorded.files}
+
+
+def test_a_file_written_by_keras_loads_and_predicts_and_goes_on_training_as_it_did_there(by_keras: Any) -> None:
+    model = keras.models.load_model(FILES / "trained_by_keras.keras")
+    x, y = by_keras["x"], by_keras["y"]
+    np.testing.assert_allclose(model.predict(x, verbose=0), by_keras["predictions"], atol=1e-6)
+    np.testing.assert_allclose(model.evaluate(x, y, verbose=0), by_keras["scores"], rtol=1e-5)
+    # The optimizer's moments and step number came along: the trajectory is that of Keras.
+    losses = model.fit(x, y, epochs=3, shuffle=False, verbose=0).history["loss"]
+    np.testing.assert_allclose(losses, by_keras["trained_further"], rtol=1e-4)
+
+
+def test_weights_written_to_hdf5_are_where_keras_looks_for_them(by_keras: Any, tmp_path: Path) -> None:
+    h5py = pytest.importorskip("h5py")
+    model = keras.models.load_model(FILES / "trained_by_keras.keras")
+    model.save_weights(tmp_path / "m.weights.h5")
+    with zipfile.ZipFile(FILES / "trained_by_keras.keras") as archive:
+        original = h5py.File(io.BytesIO(archive.read("model.weights.h5")))
+    with original, h5py.File(tmp_path / "m.weights.h5") as written:
+        compared = 0
+        for name in all_datasets(original):
+            np.testing.assert_array_equal(written[name][()], original[name][()], err_msg=name)
+            compared += 1
+        assert compared == len(all_datasets(written)) > 20
+        assert written["layers/conv2d/vars"].attrs["name"] == original["layers/conv2d/vars"].attrs["name"] == "first"
+
+
+def all_datasets(file: Any) -> list[str]:
+    names: list[str] = []
+    file.visititems(lambda name, item: names.append(name) if hasattr(item, "shape") else None)
+    return names

@@ -62,9 +62,7 @@ def transposed_convolution(
     """Every input spread over its window, then cut to Keras' output size (keras.src.backend.common.backend_utils)."""
     steps, gaps = two(strides), two(dilation)
     reach = [(k - 1) * d + 1 for k, d in zip(w.shape[:2], gaps)]
-    full = np.zeros(
-        (x.shape[0], *((n - 1) * s + r + s for n, s, r in zip(x.shape[1:3], steps, reach)), w.shape[2])
-    )
+    full = np.zeros((x.shape[0], *((n - 1) * s + r + s for n, s, r in zip(x.shape[1:3], steps, reach)), w.shape[2]))
     for i, j, a, b in np.ndindex(*x.shape[1:3], *w.shape[:2]):
         full[:, i * steps[0] + a * gaps[0], j * steps[1] + b * gaps[1]] += x[:, i, j] @ w[a, b].T
     cuts = []

@@ -10,7 +10,9 @@ from hypothesis import strategies as st
 LENGTHS = st.integers(0, 4)
 
 
-def shapes(least: int = 0, most: int = 3, lengths: st.SearchStrategy[int] = LENGTHS) -> st.SearchStrategy[tuple[int, ...]]:
+def shapes(
+    least: int = 0, most: int = 3, lengths: st.SearchStrategy[int] = LENGTHS
+) -> st.SearchStrategy[tuple[int, ...]]:
     """Shapes of ``least`` to ``most`` axes."""
     return st.lists(lengths, min_size=least, max_size=most).map(tuple)
 

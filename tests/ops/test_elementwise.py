@@ -39,7 +39,9 @@ def test_gradients_are_summed_over_what_was_broadcast(pair):
     full = np.broadcast_shapes(*pair)
     for x, other in ((a, b), (b, a)):
         wide = np.broadcast_to(other.numpy(), full)
-        axes = tuple(i for i in range(len(full)) if i < len(full) - x.ndim or x.shape[i - len(full) + x.ndim] != full[i])
+        axes = tuple(
+            i for i in range(len(full)) if i < len(full) - x.ndim or x.shape[i - len(full) + x.ndim] != full[i]
+        )
         assert_close(x.grad.numpy(), wide.sum(axes).reshape(x.shape))
 
 
@@ -62,7 +64,9 @@ def gradient(function, *values, dtype="float64"):
 def test_derivatives_at_kinks_are_those_that_the_documentation_names():
     np.testing.assert_array_equal(gradient(ops.relu, [-1.0, 0.0, 1.0]), [0, 0, 1])
     np.testing.assert_array_equal(gradient(ops.abs, [-1.0, 0.0, 1.0]), [-1, 0, 1])
-    np.testing.assert_array_equal(gradient(lambda x: ops.clip(x, 0.0, 1.0), [-1.0, 0.0, 0.5, 1.0, 2.0]), [0, 1, 1, 1, 0])
+    np.testing.assert_array_equal(
+        gradient(lambda x: ops.clip(x, 0.0, 1.0), [-1.0, 0.0, 0.5, 1.0, 2.0]), [0, 1, 1, 1, 0]
+    )
     for extreme in (ops.maximum, ops.minimum):
         a, b = gradient(extreme, [1.0, 2.0], [1.0, 2.0])
         np.testing.assert_array_equal(a, [0.5, 0.5])
@@ -92,7 +96,9 @@ def test_functions_that_saturate_neither_overflow_nor_lose_their_gradient(dtype)
         ("mish", [0, 0, 100, 1e4], [0, 0, 1, 1]),
     ):  # fmt: skip
         function = getattr(ops, name)
-        np.testing.assert_allclose(function(Tensor(big, dtype=dtype)).numpy(), ends, atol=1e-30, rtol=1e-6, err_msg=name)
+        np.testing.assert_allclose(
+            function(Tensor(big, dtype=dtype)).numpy(), ends, atol=1e-30, rtol=1e-6, err_msg=name
+        )
         np.testing.assert_allclose(gradient(function, big, dtype=dtype), slopes, atol=1e-30, rtol=1e-6, err_msg=name)
 
 
@@ -172,8 +178,9 @@ def test_integers_become_the_floats_that_numpy_makes_of_them(name):
     "function",
     [
         ops.softmax, ops.log_softmax, ops.logsumexp, ops.erf, ops.sigmoid, ops.softplus, ops.gelu, ops.silu, ops.selu,
-        ops.layer_norm, lambda x: ops.batch_norm(x)[0], ops.mean, ops.std, ops.norm, lambda x: ops.avg_pool1d(x[None], 2),
-        lambda x: ops.conv1d(x[None], np.full((1, 2, 2), 0.5)), lambda x: ops.dense(x, np.full((2, 3), 0.5)), ops.rsqrt,
+        ops.layer_norm, lambda x: ops.batch_norm(x)[0], ops.mean, ops.std, ops.norm, ops.rsqrt,
+        lambda x: ops.avg_pool1d(x[None], 2),
+        lambda x: ops.conv1d(x[None], np.full((1, 2, 2), 0.5)), lambda x: ops.dense(x, np.full((2, 3), 0.5)),
         lambda x: ops.sparse_softmax_cross_entropy([0, 1], x), lambda x: ops.sigmoid_cross_entropy([[0, 1], [1, 0]], x),
         lambda x: ops.group_norm(x[None], 1), lambda x: ops.upsample2d(x[None, :, :, None], 2, "bilinear"),
     ],
@@ -196,8 +203,10 @@ def test_reductions_give_the_types_that_numpys_give(name):
 @pytest.mark.parametrize("dtype", ["float16", "float32", "float64"])
 def test_python_numbers_inside_operations_do_not_widen_the_type(dtype):
     x = Tensor(np.array([[0.5, 1.5], [1.0, 2.0]], dtype), requires_grad=True)
-    for name in ("gelu", "silu", "mish", "selu", "hard_silu", "leaky_relu", "softsign", "squareplus", "sparse_plus", "std",
-                 "norm", "logsumexp", "sparsemax", "log_softmax", "layer_norm", "erf", "exp2", "rsqrt", "log10"):  # fmt: skip
+    for name in (
+        "gelu", "silu", "mish", "selu", "hard_silu", "leaky_relu", "softsign", "squareplus", "sparse_plus", "std",
+        "norm", "logsumexp", "sparsemax", "log_softmax", "layer_norm", "erf", "exp2", "rsqrt", "log10",
+    ):  # fmt: skip
         y = getattr(ops, name)(x)
         (g,) = gradlite.grad(y.sum(), [x])
         assert (y.dtype, g.dtype) == (np.dtype(dtype), np.dtype(dtype)), name

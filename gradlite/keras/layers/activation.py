@@ -6,12 +6,14 @@ from typing import Any
 
 from gradlite import nn, ops
 from gradlite.keras import activations, constraints, initializers, regularizers
-from gradlite.keras.layers.base import Layer, Shape
+from gradlite.keras.layers.base import InputSpec, Layer, Shape
 from gradlite.tensor import Tensor
 
 
 class _Elementwise(Layer):
     """A layer whose output has the shape of its input."""
+
+    casts_integers = True
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -155,6 +157,8 @@ class PReLU(_Elementwise):
             constraint=self.alpha_constraint,
             name="alpha",
         )
+        lengths = {i: n for i, n in enumerate(shape, 1) if n is not None and i not in (self.shared_axes or ())}
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=lengths)
 
     def call(self, inputs: Tensor) -> Tensor:
         return ops.where(inputs > 0, inputs, inputs * self.alpha)

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import functools
 import inspect
+import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from gradlite.autograd import as_tensor, is_recomputing
 from gradlite.keras import backend, constraints, initializers, regularizers
+from gradlite.keras.layers.tracking import Tracked
 from gradlite.keras.utils.naming import unique_name
 from gradlite.keras.variables import Variable
 from gradlite.tensor import Tensor
@@ -62,7 +65,7 @@ class InputSpec:
             )
 
 
-class Layer:
+class Layer(Tracked):
     """The base of all layers and models. Subclass it, create weights in ``build`` and compute in ``call``.
 
     Args:
@@ -96,14 +99,10 @@ class Layer:
         activity_regularizer: Any = None,
         **options: Any,
     ) -> None:
-        self._trainable_variables: list[Variable] = []
-        self._non_trainable_variables: list[Variable] = []
-        self._layers: list[Layer] = []
-        self._metrics: list[Any] = []
+        super().__init__(trainable)
         self._losses: list[Tensor] = []
         self.name = name or unique_name(type(self).__name__)
         self.path = self.name
-        self._trainable = bool(trainable)
         self.dtype = np.dtype(dtype or backend.floatx()).name
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.input_spec: InputSpec | None = None
@@ -112,12 +111,17 @@ class Layer:
         self.given_input_shape = _input_shape(options)
         if options:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {options}")
-        self._takes_training = _takes_training(type(self))
+        self._training_place = _training_place(type(self))
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "build" in vars(cls):
+            cls.build = _marking_as_built(cls.build)  # type: ignore[method-assign]
 
     # To be overridden.
 
     def build(self, input_shape: Any) -> None:
-        """Create the weights for an input of this shape (None where a length is not known)."""
+        """Create the weights for an input of this shape (None where a length is not known), unless there are some."""
 
     def call(self, *args: Any, **kwargs: Any) -> Any:
         """Compute the outputs; ``training`` is passed where the signature has it."""
@@ -152,13 +156,16 @@ class Layer:
         if not self.built:
             self.ensure_built(shape_of(inputs))
         if self.input_spec is not None:
-            self.input_spec.check(inputs.shape, self)
-        training = kwargs.pop("training", None)
-        outer = _call.training
-        if training is None:
-            training = outer
-        if self._takes_training:
-            kwargs["training"] = training
+            self._check_input(shape_of(inputs))
+        outer, place = _call.training, self._training_place
+        if place is not None and place < len(args):
+            training = outer if args[place] is None else args[place]
+            args = (*args[:place], training, *args[place + 1 :])
+        else:
+            training = kwargs.pop("training", None)
+            training = outer if training is None else training
+            if place is not None:
+                kwargs["training"] = training
         if _call.depth == 0:
             self.clear_losses()
         _call.training, _call.depth = bool(training), _call.depth + 1
@@ -167,7 +174,8 @@ class Layer:
         finally:
             _call.training, _call.depth = outer, _call.depth - 1
         if self.activity_regularizer is not None:
-            self.add_loss(self.activity_regularizer(outputs) / outputs.shape[0])
+            for y in _tensors(outputs):
+                self.add_loss(self.activity_regularizer(y) / y.shape[0])
         return outputs
 
     def _to_tensors(self, inputs: Any) -> Any:
@@ -187,19 +195,19 @@ class Layer:
         """Build the layer for this input shape, if it is not built yet."""
         if self.built:
             return
-        if self.input_spec is not None and isinstance(input_shape, tuple):
-            self.input_spec.check(input_shape, self)
+        if self.input_spec is not None:
+            self._check_input(input_shape)
         self.build(input_shape)
         self.built = True
-        self.name_paths(self.path)
 
-    def name_paths(self, path: str) -> None:
-        """Give this layer and all below it the path ``path``, as in ``sequential/dense/kernel``."""
-        self.path = path
-        for variable in self.own_weights:
-            variable.path = f"{path}/{variable.name}"
-        for layer in self._layers:
-            layer.name_paths(f"{path}/{layer.name}")
+    def _check_input(self, shape: Any) -> None:
+        assert self.input_spec is not None
+        if not isinstance(shape, tuple):
+            raise ValueError(
+                f"Layer {self.name!r} ({type(self).__name__}) takes one input. Received: a {type(shape).__name__} of "
+                f"{len(shape)} inputs, of shapes {shape}. Merge them first, for instance with Concatenate()."
+            )
+        self.input_spec.check(shape, self)
 
     # Weights.
 
@@ -240,107 +248,6 @@ class Layer:
         self._track_variable(variable, trainable)
         return variable
 
-    def _track_variable(self, variable: Variable, trainable: bool) -> None:
-        variables = self._trainable_variables if trainable else self._non_trainable_variables
-        if not any(v is variable for v in variables):
-            variables.append(variable)
-        if trainable:
-            variable.trainable = self._trainable
-
-    def __setattr__(self, name: str, value: Any) -> None:
-        super().__setattr__(name, value)
-        if not name.startswith("_"):
-            for item in value if isinstance(value, (list, tuple)) else [value]:
-                self._track(item)
-            if isinstance(value, dict):
-                for item in value.values():
-                    self._track(item)
-
-    def _track(self, item: Any) -> None:
-        if isinstance(item, Layer):
-            if not any(layer is item for layer in self._layers):
-                self._layers.append(item)
-        elif isinstance(item, Variable):
-            self._track_variable(item, item.trainable)
-        elif hasattr(item, "update_state") and hasattr(item, "result"):
-            self._metrics.append(item)
-
-    @property
-    def trainable(self) -> bool:
-        """Whether the weights of this layer, and of those within, are trained."""
-        return self._trainable
-
-    @trainable.setter
-    def trainable(self, trainable: bool) -> None:
-        self._trainable = bool(trainable)
-        for variable in self._trainable_variables:
-            variable.trainable = self._trainable
-        for layer in self._layers:
-            layer.trainable = trainable
-
-    def flatten_layers(self) -> Iterator[Layer]:
-        """This layer and all within it, each once."""
-        seen: set[int] = set()
-        stack: list[Layer] = [self]
-        while stack:
-            layer = stack.pop()
-            if id(layer) not in seen:
-                seen.add(id(layer))
-                yield layer
-                stack.extend(reversed(layer._layers))
-
-    @property
-    def own_weights(self) -> list[Variable]:
-        """The weights of this layer itself, without those of layers within it."""
-        return self._trainable_variables + self._non_trainable_variables
-
-    @property
-    def weights(self) -> list[Variable]:
-        """All weights, layer by layer."""
-        return [v for layer in self.flatten_layers() for v in layer.own_weights]
-
-    variables = weights
-
-    @property
-    def trainable_weights(self) -> list[Variable]:
-        """The weights that are trained."""
-        return [v for v in self.weights if v.trainable]
-
-    trainable_variables = trainable_weights
-
-    @property
-    def non_trainable_weights(self) -> list[Variable]:
-        """The weights that are not trained: statistics, and those of frozen layers."""
-        return [v for v in self.weights if not v.trainable]
-
-    non_trainable_variables = non_trainable_weights
-
-    def get_weights(self) -> list[np.ndarray]:
-        """Copies of all weights."""
-        return [v.numpy() for v in self.weights]
-
-    def set_weights(self, weights: Sequence[Any]) -> None:
-        """Set all weights, in the order of ``get_weights``. Nothing is changed unless all shapes fit."""
-        variables = self.weights
-        arrays = [np.asarray(w) for w in weights]
-        if len(arrays) != len(variables):
-            raise ValueError(
-                f"Layer {self.name!r} has {len(variables)} weights. set_weights() received: {len(arrays)}."
-            )
-        for variable, array in zip(variables, arrays):
-            if array.shape != variable.shape:
-                raise ValueError(f"Weight {variable.path!r} has shape {variable.shape}. Received: {array.shape}.")
-        for variable, array in zip(variables, arrays):
-            variable.assign(array)
-
-    def count_params(self) -> int:
-        """The number of elements of all weights."""
-        if not self.built:
-            raise ValueError(
-                f"Layer {self.name!r} has no weights yet: call it on data, build(input_shape), or put an Input first."
-            )
-        return sum(v.size for v in self.weights)
-
     # Losses and metrics of the layer's own.
 
     def add_loss(self, loss: Any) -> None:
@@ -360,11 +267,6 @@ class Layer:
         found = [loss for layer in self.flatten_layers() for loss in layer._losses]
         penalties = [v.regularizer(v) for v in self.trainable_weights if v.regularizer is not None]
         return found + penalties
-
-    @property
-    def metrics(self) -> list[Any]:
-        """Metrics that this layer and those within it own."""
-        return [metric for layer in self.flatten_layers() for metric in layer._metrics]
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} name={self.name}, built={self.built}>"
@@ -391,15 +293,38 @@ def _input_shape(options: dict[str, Any]) -> Shape | None:
     return None
 
 
-_signatures: dict[type, bool] = {}
+def _tensors(outputs: Any) -> list[Tensor]:
+    """All outputs of a layer that may give one, or a list or dict of them."""
+    if isinstance(outputs, dict):
+        outputs = list(outputs.values())
+    return [y for part in outputs for y in _tensors(part)] if isinstance(outputs, (list, tuple)) else [outputs]
 
 
-def _takes_training(layer: type[Layer]) -> bool:
-    """Whether ``call`` has a ``training`` argument."""
-    if layer not in _signatures:
+def _marking_as_built(build: Callable[..., Any]) -> Callable[..., Any]:
+    """``build`` for callers that do not know whether the layer is built: it does nothing then."""
+
+    @functools.wraps(build)
+    def build_once(self: Layer, *args: Any, **kwargs: Any) -> None:
+        if not self.built:
+            build(self, *args, **kwargs)
+            self.built = True
+            self.name_paths(self.path)
+
+    return build_once
+
+
+_training_places: dict[type, int | None] = {}
+
+
+def _training_place(layer: type[Layer]) -> int | None:
+    """Where ``training`` is among the arguments of ``call`` behind the inputs; None if it has none."""
+    if layer not in _training_places:
         parameters = inspect.signature(layer.call).parameters
-        _signatures[layer] = "training" in parameters
-    return _signatures[layer]
+        place = list(parameters).index("training") - 2 if "training" in parameters else None
+        if place is not None and parameters["training"].kind is inspect.Parameter.KEYWORD_ONLY:
+            place = sys.maxsize
+        _training_places[layer] = place
+    return _training_places[layer]
 
 
 def positive(value: Any, layer: str, name: str) -> int:

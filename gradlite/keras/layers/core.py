@@ -225,7 +225,13 @@ class Embedding(Layer):
     def call(self, inputs: Tensor) -> Tensor:
         if inputs.dtype.kind == "f":
             inputs = inputs.astype(np.int64)
-        return ops.take(self.embeddings, inputs, axis=0)
+        try:
+            return ops.take(self.embeddings, inputs, axis=0)
+        except IndexError:
+            raise ValueError(
+                f"Embedding layer {self.name!r} has {self.input_dim} rows, numbered from 0. Received: numbers from "
+                f"{int(ops.min(inputs))} to {int(ops.max(inputs))}. Make input_dim larger than the largest."
+            ) from None
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape, self.output_dim)

@@ -16,6 +16,9 @@ from gradlite.tensor import Tensor
 class _Merge(Layer):
     """Combines a list of inputs that broadcast, element by element."""
 
+    # Sums of bytes would overflow. Layers that only choose among elements leave integers as they are.
+    casts_integers = True
+
     def call(self, inputs: Sequence[Tensor]) -> Tensor:
         self._check(inputs)
         return self._merge(list(inputs))
@@ -104,6 +107,8 @@ class Maximum(_Merge):
     array([[3., 3.]], dtype=float32)
     """
 
+    casts_integers = False
+
     def _merge(self, inputs: list[Tensor]) -> Tensor:
         return reduce(ops.maximum, inputs)
 
@@ -116,6 +121,8 @@ class Minimum(_Merge):
     array([[1., 1.]], dtype=float32)
     """
 
+    casts_integers = False
+
     def _merge(self, inputs: list[Tensor]) -> Tensor:
         return reduce(ops.minimum, inputs)
 
@@ -127,6 +134,8 @@ class Concatenate(_Merge):
     >>> keras.layers.Concatenate()([ones((1, 2)), ones((1, 3))]).shape
     (1, 5)
     """
+
+    casts_integers = False
 
     def __init__(self, axis: int = -1, **options: Any) -> None:
         super().__init__(**options)

@@ -198,6 +198,9 @@ class LayerNormalization(_Affine):
 
     def build(self, input_shape: Shape) -> None:
         self._build_affine(tuple(self._channels(input_shape, a) for a in self._axes(len(input_shape))))
+        given = self.axis if isinstance(self.axis, list) else [self.axis]
+        least = max(a + 1 if a >= 0 else -a for a in given)
+        self.input_spec = InputSpec(min_ndim=least, axes={a: self._channels(input_shape, a) for a in given})
 
     def call(self, inputs: Tensor) -> Tensor:
         axes = self._axes(inputs.ndim)

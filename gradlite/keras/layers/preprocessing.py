@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradlite import ops
-from gradlite.keras.layers.base import Layer, Shape
+from gradlite.keras.layers.base import InputSpec, Layer, Shape
 from gradlite.tensor import Tensor
 
 
@@ -59,40 +59,61 @@ class Normalization(Layer):
         super().__init__(**options)
         if (mean is None) != (variance is None):
             raise ValueError("Normalization needs both mean and variance, or neither and adapt().")
-        self.axis = () if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
+        self.axis = None if axis is None else (axis,) if isinstance(axis, int) else tuple(axis)
         self.invert = invert
-        self.mean: np.ndarray | None = None
-        self.variance: np.ndarray | None = None
-        self._given = mean is not None
-        if mean is not None:
-            self.mean, self.variance = np.asarray(mean, np.float32), np.asarray(variance, np.float32)
+        self._given = None if mean is None else (np.asarray(mean, np.float32), np.asarray(variance, np.float32))
+        self._adapted = False
+
+    def _kept(self, ndim: int) -> list[int]:
+        return sorted(a % ndim for a in self.axis or ())
+
+    def build(self, input_shape: Shape) -> None:
+        kept = self._kept(len(input_shape))
+        lengths = [input_shape[a] for a in kept]
+        if None in lengths:
+            raise ValueError(f"Layer {self.name!r} needs the lengths of axes {kept}. Received: shape {input_shape}.")
+        shape = [n for n in lengths if n is not None]
+        self._broadcast = [n or 1 if i in kept else 1 for i, n in enumerate(input_shape)]
+        if self._given is None:
+            self.adapt_mean = self.add_weight(shape, "zeros", trainable=False, name="mean")
+            self.adapt_variance = self.add_weight(shape, "ones", trainable=False, name="variance")
+            # Keras has a count of batches beside them, which files hold.
+            self.count = self.add_weight((), "zeros", dtype="int32", trainable=False, name="count")
+        self.input_spec = InputSpec(ndim=len(input_shape), axes=dict(zip(kept, shape)))
 
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Take mean and variance from ``data``: an array, or an iterable of batches."""
+        if self._given is not None:
+            raise ValueError(f"Normalization layer {self.name!r} was given mean and variance: there is nothing to adapt.")
         if not hasattr(data, "shape"):
             data = np.concatenate([np.asarray(batch[0] if isinstance(batch, tuple) else batch) for batch in data])
         array = np.asarray(data, np.float64)
         if array.size == 0:
             raise ValueError("Normalization.adapt() received no data.")
-        kept = {a % array.ndim for a in self.axis}
-        axes = tuple(i for i in range(array.ndim) if i not in kept)
-        self.mean = array.mean(axes, keepdims=True).astype(np.float32)
-        self.variance = array.var(axes, keepdims=True).astype(np.float32)
+        self.build((None, *array.shape[1:]))
+        axes = tuple(i for i in range(array.ndim) if i not in self._kept(array.ndim))
+        self.adapt_mean.assign(array.mean(axes))
+        self.adapt_variance.assign(array.var(axes))
+        self._adapted = True
 
-    def build(self, input_shape: Shape) -> None:
-        if self._given and self.mean is not None and self.variance is not None and self.mean.size > 1:
-            kept = {a % len(input_shape) for a in self.axis}
-            shape = tuple((n or 1) if i in kept else 1 for i, n in enumerate(input_shape))
-            self.mean, self.variance = (np.broadcast_to(s, shape) if s.ndim else s for s in (self.mean, self.variance))
+    def _statistics(self) -> tuple[Any, Any]:
+        if self._given is not None:
+            return self._given
+        # Weights that were never assigned to, by adapt() or from a file, say nothing about any data.
+        self._adapted = self._adapted or self.adapt_mean.version > 0
+        if not self._adapted:
+            raise ValueError(f"Normalization layer {self.name!r} has no statistics yet: call adapt(data) first.")
+        return self.adapt_mean, self.adapt_variance
 
     def call(self, inputs: Tensor) -> Tensor:
-        if self.mean is None or self.variance is None:
-            raise ValueError(f"Normalization layer {self.name!r} has no statistics yet: call adapt(data) first.")
-        # Keras divides by at least its epsilon, so that constant features do not become infinite.
-        deviation = np.maximum(np.sqrt(self.variance), 1e-7)
         x = inputs.astype(self.dtype)
-        mean, scale = (Tensor(s, dtype=self.dtype, device=x.device) for s in (self.mean, deviation))
-        return x * scale + mean if self.invert else ops.divide(x - mean, scale)
+        mean, variance = (
+            ops.reshape(Tensor(s, dtype=self.dtype, device=x.device), self._broadcast if np.size(s) > 1 else ())
+            for s in self._statistics()
+        )
+        # Keras divides by at least its epsilon, so that constant features do not become infinite.
+        deviation = ops.maximum(ops.sqrt(variance), 1e-7)
+        return x * deviation + mean if self.invert else ops.divide(x - mean, deviation)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
@@ -101,7 +122,7 @@ class Normalization(Layer):
         return {
             **super().get_config(),
             "axis": self.axis,
-            "mean": None if self.mean is None else self.mean.tolist(),
-            "variance": None if self.variance is None else self.variance.tolist(),
+            "mean": None if self._given is None else self._given[0].tolist(),
+            "variance": None if self._given is None else self._given[1].tolist(),
             "invert": self.invert,
         }

@@ -15,6 +15,8 @@ from gradlite.tensor import Tensor
 class _Random(Layer):
     """A layer with random numbers of its own, by seed."""
 
+    casts_integers = True
+
     def __init__(self, seed: int | None = None, **options: Any) -> None:
         super().__init__(**options)
         self.seed = seed
@@ -22,6 +24,12 @@ class _Random(Layer):
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A generator that has drawn refers to a device, which is not copied; a copy goes on from the same draw.
+        generator = Generator(self._generator.seed, self._generator.stream)
+        generator.state = Tensor(self._generator.state).numpy()
+        return {**vars(self), "_generator": generator}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}

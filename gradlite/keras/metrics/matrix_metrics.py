@@ -48,7 +48,10 @@ class ConfusionMatrix(Metric):
         """Add a batch of labels and predictions, weighted by (n,) or the labels' shape."""
         y_pred = ops.as_tensor(y_pred)
         y_true = as_labels(y_true, y_pred)
-        labels, predictions = self._numbers(y_true), self._numbers(y_pred)
+        predictions = self._predicted(y_pred)
+        # Labels of the predictions' shape are class numbers, also where their last axis happens to have k entries.
+        one_hot = y_true.shape == (*predictions.shape, self.num_classes)
+        labels = ops.argmax(y_true, axis=-1) if one_hot else _without_last_one(y_true, predictions.ndim)
         if labels.shape != predictions.shape:
             raise ValueError(
                 f"ConfusionMatrix({self.num_classes}) needs labels and predictions of the same samples. Received: "
@@ -59,21 +62,25 @@ class ConfusionMatrix(Metric):
             weights = ops.broadcast_to(align_weights(sample_weight, labels), labels.shape)
         accumulate(self.matrix, confusion_matrix(labels, predictions, self.num_classes, weights))
 
-    def _numbers(self, x: Tensor) -> Tensor:
+    def _predicted(self, y_pred: Tensor) -> Tensor:
         """Class numbers without an axis for the classes."""
-        if x.ndim > 1 and x.shape[-1] == self.num_classes:
-            return ops.argmax(x, axis=-1)
-        if x.ndim > 1 and x.shape[-1] == 1:
-            x = ops.squeeze(x, -1)
-        if x.dtype.kind == "f" and self.num_classes == 2:
-            return ops.greater(x, self.threshold)
-        return x
+        if y_pred.dtype.kind != "f":
+            return _without_last_one(y_pred, 1) if y_pred.ndim == 2 else y_pred
+        if y_pred.ndim > 1 and y_pred.shape[-1] == self.num_classes:
+            return ops.argmax(y_pred, axis=-1)
+        y_pred = _without_last_one(y_pred, y_pred.ndim - 1) if y_pred.ndim > 1 else y_pred
+        return ops.greater(y_pred, self.threshold) if self.num_classes == 2 else y_pred
 
     def result(self) -> Tensor:
         return self._read(self.matrix)
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "num_classes": self.num_classes, "threshold": self.threshold}
+
+
+def _without_last_one(x: Tensor, ndim: int) -> Tensor:
+    """``x`` with ``ndim`` axes, if that takes leaving out a last axis of length 1."""
+    return ops.squeeze(x, -1) if x.ndim == ndim + 1 and x.shape[-1] == 1 else x
 
 
 class IoU(Metric):

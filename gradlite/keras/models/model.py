@@ -31,6 +31,9 @@ class Model(Trainer):
     (3, 2)
     """
 
+    _untracked = Trainer._untracked | {"_built_shape"}
+    _built_shape: Any = None
+
     def __init__(self, *args: Any, name: str | None = None, trainable: bool = True, **options: Any) -> None:
         if args or "inputs" in options or "outputs" in options:
             raise ValueError(
@@ -65,21 +68,27 @@ class Model(Trainer):
         """Create the weights, by running the model once on zeros of this shape (None counts as 1)."""
         if type(self).call is Layer.call:
             return
+        self._built_shape = _any_batch(input_shape)
         with no_grad():
             self.call(_zeros(input_shape, self.dtype))
 
     def ensure_built(self, input_shape: Any) -> None:
         # The first call makes the weights: a run on zeros before it would be a second one.
         if type(self).build is Model.build:
+            self._built_shape = _any_batch(input_shape)
             self.built = True
             return
         super().ensure_built(input_shape)
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        fresh = not self.built
-        outputs = super().__call__(inputs, *args, **kwargs)
-        if fresh:
-            self.name_paths(self.path)
+        if self.built:
+            return super().__call__(inputs, *args, **kwargs)
+        try:
+            outputs = super().__call__(inputs, *args, **kwargs)
+        except BaseException:
+            self.built = False  # some layers may have no weights yet
+            raise
+        self.name_paths(self.path)
         return outputs
 
     def output_shapes(self) -> list[Shape | None]:
@@ -123,6 +132,16 @@ class Model(Trainer):
         """The constructor's arguments; a subclass with arguments of its own adds them."""
         return {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
 
+    def get_build_config(self) -> dict[str, Any] | None:
+        """What ``build`` needs to make the weights again, for a model that was built by running it."""
+        if type(self).build is not Model.build or self._built_shape is None:
+            return None
+        return {"input_shape": self._built_shape}
+
+    def build_from_config(self, config: dict[str, Any]) -> None:
+        """Make the weights that the model had when ``get_build_config`` was called."""
+        self.build(config["input_shape"])
+
     def to_json(self, **options: Any) -> str:
         """The architecture as JSON text."""
         import json
@@ -130,6 +149,15 @@ class Model(Trainer):
         from gradlite.keras.saving import serialize_keras_object
 
         return json.dumps(serialize_keras_object(self), **options)
+
+
+def _any_batch(shape: Any) -> Any:
+    """The shape, or shapes, with None for the number of samples."""
+    if isinstance(shape, dict):
+        return {key: _any_batch(value) for key, value in shape.items()}
+    if isinstance(shape, (list, tuple)) and shape and isinstance(shape[0], (list, tuple)):
+        return [_any_batch(value) for value in shape]
+    return (None, *tuple(shape)[1:])
 
 
 def _zeros(shape: Any, dtype: str) -> Any:

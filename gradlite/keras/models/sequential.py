@@ -12,6 +12,7 @@ from gradlite.keras.layers import InputLayer
 from gradlite.keras.layers.base import Layer, Shape
 from gradlite.keras.models.model import Model
 from gradlite.tensor import Tensor
+from gradlite.training.structure import flatten
 
 
 class Sequential(Model):
@@ -30,12 +31,16 @@ class Sequential(Model):
     7850
     """
 
-    def __init__(self, layers: Iterable[Layer] | None = None, trainable: bool = True, name: str | None = None) -> None:
+    _untracked = Model._untracked | {"_input", "_output_shapes"}
+
+    def __init__(
+        self, layers: Iterable[Layer] | Layer | None = None, trainable: bool = True, name: str | None = None
+    ) -> None:
         super().__init__(name=name, trainable=trainable)
         self._input: InputLayer | None = None
         self._output_shapes: list[Shape | None] = []
         self._built_shape: Shape | None = None
-        for layer in layers or ():
+        for layer in [layers] if isinstance(layers, Layer) else layers or ():
             self._append(layer)
         self._rebuild()
 
@@ -99,12 +104,15 @@ class Sequential(Model):
             layer.ensure_built(shape)
             shape = _output_shape(layer, shape)
             self._output_shapes.append(shape)
-        self.built = True
-        self.name_paths(self.path)
 
     def ensure_built(self, input_shape: Any) -> None:
         if not self.built:
             self.build(input_shape)
+
+    def _to_tensors(self, inputs: Any) -> Any:
+        inputs = super()._to_tensors(inputs)
+        # One input may come in a list or dict, as models of several inputs get theirs.
+        return next(iter(flatten(inputs))) if len(flatten(inputs)) == 1 else inputs
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         # Layers inherit the training flag from this call.

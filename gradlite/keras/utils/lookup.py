@@ -39,7 +39,7 @@ def find(kind: str, name: str, table: Mapping[str, Any]) -> Any:
         return folded[name.lower()]
     hint = suggest(name, table) or f" Known names: {', '.join(sorted(table))}."
     raise ValueError(
-        f"Could not interpret {kind} identifier: {name!r}.{hint} One of your own can be passed as an object, or be named "
+        f"Could not interpret {kind} identifier: {name!r}.{hint} Your own can be passed as an object, or be named "
         "through `keras.utils.register_keras_serializable` or `custom_objects`."
     )
 
