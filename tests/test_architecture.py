@@ -142,7 +142,8 @@ def public_functions(loaded):
         elif inspect.isclass(value):
             for key, member in vars(value).items():
                 function = member.fget if isinstance(member, property) else getattr(member, "__func__", member)
-                if inspect.isfunction(function) and (not key.startswith("_") or key == "__init__"):
+                own = getattr(function, "__module__", None) == loaded.__name__
+                if own and inspect.isfunction(function) and (not key.startswith("_") or key == "__init__"):
                     yield f"{loaded.__name__}.{name}.{key}", function
 
 

@@ -11,8 +11,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import as_tensor, is_recomputing
-from gradlite.keras import backend, constraints, initializers, regularizers
+from gradlite.autograd import Op, as_tensor, is_recomputing
+from gradlite.keras import activations, backend, constraints, initializers, regularizers
 from gradlite.keras.layers.tracking import Tracked
 from gradlite.keras.utils.naming import unique_name
 from gradlite.keras.variables import Variable
@@ -149,6 +149,18 @@ class Layer(Tracked):
         """A sentence, after a space, on what to do about an input of a shape that does not fit."""
         return ""
 
+    def __getstate__(self) -> dict[str, Any]:
+        # Activations such as relu are operations, which a pickled layer or a copy names rather than holds.
+        state = dict(vars(self))
+        if isinstance(state.get("activation"), Op):
+            state["activation"] = activations.serialize(state["activation"])
+        return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        if isinstance(state.get("activation"), str):
+            vars(self)["activation"] = activations.get(state["activation"])
+
     # Calling.
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
@@ -199,6 +211,7 @@ class Layer(Tracked):
             self._check_input(input_shape)
         self.build(input_shape)
         self.built = True
+        self.name_paths(self.path)
 
     def _check_input(self, shape: Any) -> None:
         assert self.input_spec is not None

@@ -84,7 +84,7 @@ class Normalization(Layer):
     def adapt(self, data: Any, batch_size: int | None = None, steps: int | None = None) -> None:
         """Take mean and variance from ``data``: an array, or an iterable of batches."""
         if self._given is not None:
-            raise ValueError(f"Normalization layer {self.name!r} was given mean and variance: there is nothing to adapt.")
+            raise ValueError(f"Normalization layer {self.name!r} was given its mean and variance, and cannot adapt.")
         if not hasattr(data, "shape"):
             data = np.concatenate([np.asarray(batch[0] if isinstance(batch, tuple) else batch) for batch in data])
         array = np.asarray(data, np.float64)

@@ -29,7 +29,7 @@ class _Random(Layer):
         # A generator that has drawn refers to a device, which is not copied; a copy goes on from the same draw.
         generator = Generator(self._generator.seed, self._generator.stream)
         generator.state = Tensor(self._generator.state).numpy()
-        return {**vars(self), "_generator": generator}
+        return {**super().__getstate__(), "_generator": generator}
 
     def get_config(self) -> dict[str, Any]:
         return {**super().get_config(), "seed": self.seed}

@@ -204,6 +204,7 @@ class UpSampling2D(Layer):
         if interpolation not in ("nearest", "bilinear"):
             raise ValueError(f"UpSampling2D knows 'nearest' and 'bilinear'. Received: interpolation={interpolation!r}.")
         self.interpolation = interpolation
+        self.casts_integers = interpolation == "bilinear"
         self.input_spec = InputSpec(ndim=4)
 
     def call(self, inputs: Tensor) -> Tensor:

@@ -8,17 +8,19 @@ from typing import Any
 from gradlite.keras.losses.base import Loss, LossFunctionWrapper
 from gradlite.keras.losses.crossentropy import (
     BinaryCrossentropy,
-    BinaryFocalCrossentropy,
     CategoricalCrossentropy,
-    CategoricalFocalCrossentropy,
     SparseCategoricalCrossentropy,
     binary_crossentropy,
-    binary_focal_crossentropy,
     categorical_crossentropy,
-    categorical_focal_crossentropy,
     crossentropy,
     kind_of_labels,
     sparse_categorical_crossentropy,
+)
+from gradlite.keras.losses.focal import (
+    BinaryFocalCrossentropy,
+    CategoricalFocalCrossentropy,
+    binary_focal_crossentropy,
+    categorical_focal_crossentropy,
 )
 from gradlite.keras.losses.hinge import (
     CategoricalHinge,

@@ -48,7 +48,7 @@ def _logits(y_pred: Tensor, from_logits: bool, activation: str, axis: int = -1) 
     return known[1]
 
 
-def _probabilities(y_pred: Tensor, axis: int) -> Tensor:
+def shares(y_pred: Tensor, axis: int) -> Tensor:
     """Scores divided by their sum and held in [epsilon, 1 - epsilon]."""
     return ops.clip(y_pred / ops.sum(y_pred, axis=axis, keepdims=True), epsilon(), 1.0 - epsilon())
 
@@ -111,7 +111,7 @@ def sparse_categorical_crossentropy(
     return losses if valid is None else ops.where(valid, losses, 0.0)
 
 
-def _smooth_classes(y_true: Any, y_pred: Tensor, label_smoothing: float, axis: int) -> Tensor:
+def smooth_classes(y_true: Any, y_pred: Tensor, label_smoothing: float, axis: int) -> Tensor:
     """One-hot labels in the dtype of the predictions, ``label_smoothing`` of them spread evenly over the classes."""
     labels = ops.astype(as_labels(y_true, y_pred), y_pred.data.dtype)
     if labels.data.shape != y_pred.data.shape:
@@ -141,32 +141,11 @@ def categorical_crossentropy(
     0.6931
     """
     y_pred = as_prediction(y_pred)
-    labels = _smooth_classes(y_true, y_pred, label_smoothing, axis)
+    labels = smooth_classes(y_true, y_pred, label_smoothing, axis)
     logits = _logits(y_pred, from_logits, "softmax", axis)
     if logits is not None:
         return ops.softmax_cross_entropy(_classes_last(labels, axis), _classes_last(logits, axis))
-    return -ops.sum(labels * ops.log(_probabilities(y_pred, axis)), axis=axis)
-
-
-def categorical_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
-    axis: int = -1,
-) -> Tensor:
-    """``-sum(alpha * (1 - p)**gamma * y_true * log(p))``: easy examples count less (Lin et al., 2017).
-
-    >>> from gradlite.keras.losses import categorical_focal_crossentropy
-    >>> round(categorical_focal_crossentropy([[0.0, 1.0]], [[0.5, 0.5]]).item(), 4)
-    0.0433
-    """
-    y_pred = as_prediction(y_pred)
-    labels = _smooth_classes(y_true, y_pred, label_smoothing, axis)
-    p = _probabilities(ops.softmax(y_pred, axis) if from_logits else y_pred, axis)
-    return ops.sum(ops.power(1.0 - p, gamma) * alpha * -labels * ops.log(p), axis=axis)
+    return -ops.sum(labels * ops.log(shares(y_pred, axis)), axis=axis)
 
 
 def binary_crossentropies(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Tensor:
@@ -206,36 +185,6 @@ def binary_crossentropy(
     0.6931
     """
     return ops.mean(binary_crossentropies(y_true, y_pred, from_logits, label_smoothing), axis=axis)
-
-
-def binary_focal_crossentropy(
-    y_true: Any,
-    y_pred: Any,
-    apply_class_balancing: bool = False,
-    alpha: float = 0.25,
-    gamma: float = 2.0,
-    from_logits: bool = False,
-    label_smoothing: float = 0.0,
-    axis: int = -1,
-) -> Tensor:
-    """Binary cross-entropy times ``(1 - p_t)**gamma``, where p_t is the probability of the label (Lin et al., 2017).
-
-    With ``apply_class_balancing`` positives are weighted by ``alpha`` and negatives by ``1 - alpha``.
-
-    >>> from gradlite.keras.losses import binary_focal_crossentropy
-    >>> round(binary_focal_crossentropy([[1.0]], [[0.5]]).item(), 4)
-    0.1733
-    """
-    labels, scores = same_rank_pair(y_true, y_pred)
-    if label_smoothing:
-        labels = labels * (1.0 - label_smoothing) + 0.5 * label_smoothing
-    p = ops.sigmoid(scores) if from_logits else scores
-    held = ops.clip(p, epsilon(), 1.0 - epsilon())
-    losses = -(labels * ops.log(held) + (1.0 - labels) * ops.log(1.0 - held))
-    losses = losses * ops.power(1.0 - (labels * p + (1.0 - labels) * (1.0 - p)), gamma)
-    if apply_class_balancing:
-        losses = losses * (labels * alpha + (1.0 - labels) * (1.0 - alpha))
-    return ops.mean(losses, axis=axis)
 
 
 def kind_of_labels(y_true_shape: Shape, y_pred_shape: Shape) -> str:
@@ -282,9 +231,7 @@ LABEL_CHECKS.update(
     {
         sparse_categorical_crossentropy: check_class_numbers,
         categorical_crossentropy: check_one_hot,
-        categorical_focal_crossentropy: check_one_hot,
         binary_crossentropy: check_binary,
-        binary_focal_crossentropy: check_binary,
         crossentropy: _check_any_kind,
     }
 )
@@ -346,29 +293,6 @@ class CategoricalCrossentropy(NamedLoss):
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
 
 
-class CategoricalFocalCrossentropy(NamedLoss):
-    """The focal loss of one-hot labels, see ``categorical_focal_crossentropy``."""
-
-    def __init__(
-        self,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str = "categorical_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            categorical_focal_crossentropy, reduction, name, dtype,
-            alpha=alpha, gamma=gamma, from_logits=from_logits, label_smoothing=check_smoothing(label_smoothing),
-            axis=axis,
-        )  # fmt: skip
-        self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
-        self.alpha, self.gamma = alpha, gamma
-
-
 class BinaryCrossentropy(NamedLoss):
     """The cross-entropy of labels in [0, 1], see ``binary_crossentropy``.
 
@@ -391,30 +315,6 @@ class BinaryCrossentropy(NamedLoss):
             from_logits=from_logits, label_smoothing=check_smoothing(label_smoothing), axis=axis,
         )  # fmt: skip
         self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
-
-
-class BinaryFocalCrossentropy(NamedLoss):
-    """The focal loss of labels in [0, 1], see ``binary_focal_crossentropy``."""
-
-    def __init__(
-        self,
-        apply_class_balancing: bool = False,
-        alpha: float = 0.25,
-        gamma: float = 2.0,
-        from_logits: bool = False,
-        label_smoothing: float = 0.0,
-        axis: int = -1,
-        reduction: str | None = "sum_over_batch_size",
-        name: str = "binary_focal_crossentropy",
-        dtype: Any = None,
-    ) -> None:
-        super().__init__(
-            binary_focal_crossentropy, reduction, name, dtype,
-            apply_class_balancing=apply_class_balancing, alpha=alpha, gamma=gamma, from_logits=from_logits,
-            label_smoothing=check_smoothing(label_smoothing), axis=axis,
-        )  # fmt: skip
-        self.from_logits, self.label_smoothing, self.axis = from_logits, label_smoothing, axis
-        self.apply_class_balancing, self.alpha, self.gamma = apply_class_balancing, alpha, gamma
 
 
 def check_smoothing(label_smoothing: float) -> float:

@@ -14,7 +14,7 @@ import numpy as np
 from gradlite import ops
 from gradlite.autograd import no_grad
 from gradlite.keras.backend import floatx
-from gradlite.keras.losses.base import align_weights, as_labels, divide_or_zero
+from gradlite.keras.losses.base import align_weights, as_labels
 from gradlite.keras.metrics.base import Metric, accumulate
 from gradlite.tensor import Tensor
 
@@ -88,7 +88,8 @@ class Mean(Metric):
             accumulate(self.count, _per_sample(ops.sum(weights), samples, weights.data.size))
 
     def result(self) -> Tensor:
-        return ops.astype(divide_or_zero(self.total, self.count), self.dtype)
+        # Where the count is 0 the total is too: no sample, or none of any weight.
+        return ops.astype(self.total / ops.where(ops.equal(self.count, 0), 1.0, self.count), self.dtype)
 
 
 def _per_sample(total: Tensor, samples: int, elements: int) -> Tensor:
