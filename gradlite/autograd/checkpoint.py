@@ -60,7 +60,7 @@ class Checkpoint:
 
     def takes(self, node: Node, inputs: Sequence[Any]) -> bool:
         """Called when an operation is about to save: True if it shall not, because this checkpoint can bring it."""
-        node.inputs = inputs
+        node.inputs = list(inputs)
         node.note_versions()
         if self.second is not None:
             self.second.append(node)

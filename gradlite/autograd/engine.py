@@ -88,7 +88,7 @@ def _seed(output: Tensor, gradient: Any) -> Tensor:
             "or it was computed under no_grad()."
         )
     if gradient is None:
-        if output.size != 1:
+        if output.data.size != 1:
             raise ValueError(
                 f"backward() without a gradient needs an output of one element. Received: shape {output.shape}; "
                 "reduce it (.sum(), .mean()) or pass the gradient."
@@ -145,7 +145,8 @@ def _propagate(
                     continue
             _step(node, gradient, pending, wanted)
             if not retain_graph:
-                node.release()
+                # What was saved goes; the edges stay, so that a second backward pass can say what happened.
+                node.inputs = node.output = node.checkpoint = None
         for leaf, gradient in pending.values.items():
             if targets is None or leaf in targets:
                 arrived[leaf] = _run_hooks(leaf.hooks, gradient) if leaf.hooks else gradient
@@ -167,6 +168,7 @@ def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | No
         results = node.op.vjp(node, gradient)
     if isinstance(results, Tensor) or len(results) != len(node.edges):
         raise TypeError(f"The vjp of {node.op.name} must return a list of {len(node.edges)} gradients, one per input.")
+    values = pending.values
     for edge, value, x in zip(node.edges, results, node.inputs):
         if edge is None or value is None or (wanted is not None and edge not in wanted):
             continue
@@ -176,22 +178,21 @@ def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | No
             value = value.sum_to(x.shape)
         if array.dtype != x.dtype:
             value = value.astype(x.dtype)
-        pending.add(edge, value)
+        if edge in values:
+            pending.add(edge, value)
+        else:
+            values[edge] = value
 
 
 def _order(roots: Iterable[Any]) -> list[Node]:
     """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
-    stack = [root for root in roots if isinstance(root, Node)]
     seen: set[Node] = set()
+    stack = list(roots)
     while stack:
         node = stack.pop()
-        if node not in seen:
+        if isinstance(node, Node) and node not in seen:
             seen.add(node)
-            for edge in node.edges:
-                if isinstance(edge, Node) and edge not in seen:
-                    stack.append(edge)
-    if len(seen) < 2:
-        return list(seen)
+            stack += node.edges
     # An operation is always made after those that it reads, so the order of making is a topological one.
     return sorted(seen, key=_by_sequence, reverse=True)
 

@@ -48,7 +48,7 @@ class Node:
     output: list[tuple[Any, list[int], int]] | None = None
     versions: Sequence[int] | None = None
 
-    inputs: Sequence[Any] | None
+    inputs: list[Any] | None
 
     def __init__(
         self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend, results: Sequence[Tensor]
@@ -57,24 +57,24 @@ class Node:
         self.attributes = attributes
         self.backend = backend
         self.sequence = next(_sequence)
-        # Where the gradient of each input goes: to a node, to a leaf Tensor, or nowhere.
-        self.edges: list[Node | Tensor | None] = [
-            (x.node or x) if isinstance(x, Tensor) and x.requires_grad else None for x in inputs
-        ]
         saves = op.saves_inputs
         if mode.checkpoint is not None and mode.checkpoint.takes(self, inputs):
             saves = False
         elif op.saves_output:
             self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
-        if saves is True:
-            self.inputs = inputs
-            self.note_versions()
-        elif saves is False:
-            self.inputs = [Spec(x.data) if isinstance(x, Tensor) else x for x in inputs]
-        else:
-            self.inputs = [
-                Spec(x.data) if isinstance(x, Tensor) and i not in saves else x for i, x in enumerate(inputs)
-            ]
+        # Where the gradient of each input goes: to a node, to a leaf Tensor, or nowhere.
+        self.edges: list[Node | Tensor | None] = []
+        self.inputs = []
+        for position, x in enumerate(inputs):
+            edge = None
+            if isinstance(x, Tensor):
+                if x.requires_grad:
+                    edge = x.node or x
+                if saves is False or (saves is not True and position not in saves):
+                    x = Spec(x.data)
+            self.edges.append(edge)
+            self.inputs.append(x)
+        if saves:
             self.note_versions()
 
     def note_versions(self) -> None:
@@ -82,7 +82,7 @@ class Node:
         assert self.inputs is not None
         self.versions = [x._version[0] if isinstance(x, Tensor) and x._version is not None else 0 for x in self.inputs]
 
-    def saved_inputs(self) -> Sequence[Any]:
+    def saved_inputs(self) -> list[Any]:
         """The inputs: Tensors where saved, else their Specs (shape and dtype); numbers and None as they were given.
 
         Raises:
@@ -145,12 +145,6 @@ class Node:
         """Store the gradient that arrives here on ``tensor`` too."""
         self.retained = weakref.ref(tensor)
 
-    def release(self) -> None:
-        """Let go of what was saved; the edges stay, so that a second backward pass can say what happened."""
-        self.inputs = None
-        self.output = None
-        self.checkpoint = None
-
 
 class Output(Node):
     """One output of an operation that has several: hands its gradient on to that slot."""
@@ -161,5 +155,5 @@ class Output(Node):
         self.backend = node.backend
         self.sequence = next(_sequence)
         self.edges = [node]
-        self.inputs = ()
+        self.inputs = []
         self.index = index

@@ -140,10 +140,11 @@ class WithDerivatives(Op):
         if len(self.derivatives) != len(inputs):
             raise TypeError(f"{self} has {len(self.derivatives)} derivatives for {len(inputs)} inputs.")
         gradient, attributes = gradients[0], node.attributes
-        return [
-            None if edge is None or derivative is None else derivative(gradient, out, *inputs, **attributes)
-            for edge, derivative in zip(node.edges, self.derivatives)
-        ]
+        results: list[Tensor | None] = []
+        for edge, derivative in zip(node.edges, self.derivatives):
+            needed = edge is not None and derivative is not None
+            results.append(derivative(gradient, out, *inputs, **attributes) if needed else None)  # type: ignore[misc]
+        return results
 
 
 def _array(x: Any, backend: Backend) -> Any:

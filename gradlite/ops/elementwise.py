@@ -159,15 +159,11 @@ minimum = KernelOp(
 
 class _Where(KernelOp):
     def __call__(self, *inputs: Any, **attributes: Any) -> Any:
-        condition, a, b = inputs
+        _, a, b = inputs
         # Two Python numbers meet no tensor: floats are float32 here as everywhere.
-        if _is_python_number(a) and _is_python_number(b) and isinstance(a + b, float):
-            a, b = np.float32(a), np.float32(b)
-        return super().__call__(condition, a, b, **attributes)
-
-
-def _is_python_number(x: Any) -> bool:
-    return isinstance(x, (int, float)) and not isinstance(x, np.generic)
+        if isinstance(a, (int, float)) and isinstance(b, (int, float)) and isinstance(a + b, float):
+            inputs = (inputs[0], *(x if isinstance(x, np.generic) else np.float32(x) for x in (a, b)))
+        return super().__call__(*inputs, **attributes)
 
 
 where: KernelOp = _Where(
@@ -250,8 +246,11 @@ def floating(x: Any) -> Tensor:
 def alike(*inputs: Any) -> list[Any]:
     """The inputs as Tensors of one floating-point type, by NumPy's promotion; None stays None."""
     tensors: list[Any] = [None if x is None else as_tensor(x) for x in inputs]
-    dtypes = {x.data.dtype for x in tensors if x is not None}
-    if len(dtypes) == 1 and next(iter(dtypes)).kind == "f":
+    dtype = tensors[0].data.dtype
+    done = dtype.kind == "f"
+    for x in tensors:
+        done = done and (x is None or x.data.dtype is dtype)
+    if done:
         return tensors
-    dtype = np.result_type(np.float16, *dtypes)
+    dtype = np.result_type(np.float16, *(x.data.dtype for x in tensors if x is not None))
     return [None if x is None else astype(x, dtype) for x in tensors]

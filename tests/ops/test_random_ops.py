@@ -65,3 +65,12 @@ def test_noise_has_the_shape_type_and_moments_asked_for():
     assert abs(noise.numpy().std() - 2) < 0.05
     assert not noise.requires_grad
     np.testing.assert_array_equal(noise.numpy(), ops.random_normal(like, 3.0, 2.0, generator=Generator(6)).numpy())
+
+
+def test_setting_the_seed_repeats_what_is_drawn_without_a_generator():
+    draws = []
+    for _ in range(2):
+        gradlite.random.set_seed(12)
+        draws.append([ops.dropout(gradlite.ones(50), 0.5).numpy(), ops.random_normal(gradlite.ones(50)).numpy()])
+    for first, second in zip(*draws):
+        np.testing.assert_array_equal(first, second)

@@ -271,7 +271,7 @@ _GENTLE: dict[str, Any] = {"gentle": True}
 _DOUBLE: dict[str, Any] = {
     "dtype": "float64",
     "steps": 15,
-    "tolerance": 1e-5,
+    "tolerance": 1e-9,
     "why": "the default learning rate, which is too sensitive to rounding for float32",
 }
 CASES = [
