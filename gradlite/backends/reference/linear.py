@@ -2,16 +2,25 @@
 
 from __future__ import annotations
 
+import math
 from types import ModuleType
 from typing import Any
 
 from gradlite.backends.registry import into, reference_kernel
 
 
+# Planning an Einstein sum takes as long as this many products in a plain loop.
+EINSUM_PLAIN_LOOP = 100_000
+
+
 @reference_kernel
 def einsum(xp: ModuleType, *operands: Any, subscripts: str, out: Any = None) -> Any:
-    """Einstein summation, pairs contracted in a good order."""
-    result = xp.einsum(subscripts, *operands, optimize=len(operands) > 2)
+    """Einstein summation: a large one as matrix products, pairs contracted in a good order."""
+    lengths: dict[str, int] = {}
+    for term, operand in zip(subscripts.partition("->")[0].split(","), operands):
+        lengths.update(zip(term, operand.shape))
+    large = len(operands) > 2 or (len(operands) == 2 and math.prod(lengths.values()) > EINSUM_PLAIN_LOOP)
+    result = xp.einsum(subscripts, *operands, optimize=large)
     # Of one operand that is only transposed the array module gives a view.
     return into(out, xp.array(result, copy=True) if out is None and len(operands) == 1 else result)
 
