@@ -145,10 +145,10 @@ class Compiled(Layer):
         self._update_metrics(self._batch_loss(batch, y_pred, False), batch, y_pred)
 
     def _batch_loss(self, batch: Batch, y_pred: Any, training: bool) -> Tensor:
-        parts = (batch.x, batch.y, y_pred, batch.sample_weight)
+        parts = {"x": batch.x, "y": batch.y, "y_pred": y_pred, "sample_weight": batch.sample_weight}
         if _takes_training(type(self).compute_loss):
-            return self.compute_loss(*parts, training=training)
-        return self.compute_loss(*parts)
+            parts["training"] = training
+        return self.compute_loss(**parts)
 
     def _check_labels(self, labels: Any, y_pred: Any) -> None:
         """Check labels that were not seen before the first step."""

@@ -217,9 +217,7 @@ def test_an_unknown_keyword_is_named(case: Case) -> None:
 
 @EVERY
 @pytest.mark.parametrize("copied", [copy.deepcopy, lambda layer: pickle.loads(pickle.dumps(layer))])
-def test_a_copy_computes_the_same_and_has_weights_of_its_own(
-    case: Case, copied: Any, rng: np.random.Generator
-) -> None:
+def test_a_copy_computes_the_same_and_has_weights_of_its_own(case: Case, copied: Any, rng: np.random.Generator) -> None:
     layer, x = case.make(), case.inputs(rng)
     layer(x, training=True)
     twin = copied(layer)

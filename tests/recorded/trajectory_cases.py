@@ -290,13 +290,13 @@ CASES = [
     TrajectoryCase("shallow_vgg_sgd", "shallow_vgg", "SGD", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
     TrajectoryCase("shallow_vgg_rmsprop", "shallow_vgg", "RMSprop", {"learning_rate": 1e-5}, why=_LOW_RATE, **_GENTLE),
     TrajectoryCase(
-        "shallow_vgg_adam", "shallow_vgg", "Adam", {"learning_rate": 5e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+        "shallow_vgg_adam", "shallow_vgg", "Adam", {"learning_rate": 1e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
     ),
     TrajectoryCase(
-        "shallow_vgg_adamw", "shallow_vgg", "AdamW", {"learning_rate": 5e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+        "shallow_vgg_adamw", "shallow_vgg", "AdamW", {"learning_rate": 1e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
     ),
     TrajectoryCase(
-        "shallow_vgg_nadam", "shallow_vgg", "Nadam", {"learning_rate": 2e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
+        "shallow_vgg_nadam", "shallow_vgg", "Nadam", {"learning_rate": 1e-5, "epsilon": 1e-4}, why=_STEADY, **_GENTLE
     ),
     TrajectoryCase("shallow_vgg_adagrad", "shallow_vgg", "Adagrad", {"learning_rate": 1e-4}, why=_LOW_RATE, **_GENTLE),
     TrajectoryCase("mnist_float64_adamw", "mnist", "AdamW", **_DOUBLE),

@@ -242,7 +242,8 @@ def test_callbacks_are_called_in_order_with_logs_of_the_epoch_so_far() -> None:
         x, y, batch_size=2, epochs=2, validation_split=0.5, validation_freq=[2], verbose=0, callbacks=[recorder]
     )
     train, test, predict = (
-        [f"{mode}_batch_{part} {i}" for i in (0, 1) for part in ("begin", "end")] for mode in ("train", "test", "predict")
+        [f"{mode}_batch_{part} {i}" for i in (0, 1) for part in ("begin", "end")]
+        for mode in ("train", "test", "predict")
     )
     first = ["epoch_begin 0", *train, "epoch_end 0"]
     second = ["epoch_begin 1", *train, "test_begin", *test, "test_end", "epoch_end 1"]
@@ -285,3 +286,89 @@ def test_text_is_printed_as_verbose_says(capsys: pytest.CaptureFixture[str]) -> 
         assert "2/2" in capsys.readouterr().out
     model.predict(x, verbose=2)
     assert capsys.readouterr().out.startswith("1/1 - ")
+
+
+# Optimizers in a whole training.
+
+OPTIMIZERS = ["sgd", "rmsprop", "adam", "adamw", "nadam", "adamax", "adagrad", "adadelta", "lion"]
+RATES = {"sgd": 0.3, "adagrad": 0.3, "adadelta": 3.0}
+
+
+@pytest.mark.parametrize("name", OPTIMIZERS)
+def test_every_optimizer_by_name_learns(name: str) -> None:
+    x, y = make_data(60)
+    model = make_model(optimizer=name, metrics=["accuracy"])
+    model.optimizer.learning_rate = RATES.get(name, 0.02)
+    history = model.fit(x, y, batch_size=10, epochs=12, verbose=0).history
+    assert history["loss"][-1] < 0.8 * history["loss"][0]
+    assert history["accuracy"][-1] > 0.6
+
+
+def test_a_model_in_float64_trains_in_float64() -> None:
+    x, y = make_data(60)
+    keras.backend.set_floatx("float64")
+    try:
+        model = make_model(optimizer="adam")
+        losses = model.fit(x, y, epochs=3, verbose=0).history["loss"]
+        expected = cross_entropies(model, x, y).mean()
+        found = model.evaluate(x, y, verbose=0)
+    finally:
+        keras.backend.set_floatx("float32")
+    assert {w.dtype for w in model.weights} == {np.dtype("float64")}
+    assert losses[-1] < losses[0]
+    assert found == pytest.approx(expected, rel=1e-12)
+
+
+def test_a_schedule_is_followed_step_by_step() -> None:
+    x, y = make_data(12)
+    rate = keras.optimizers.schedules.PiecewiseConstantDecay([2, 4], [0.5, 0.0, 0.25])
+    scheduled, by_hand = (make_model(optimizer=keras.optimizers.SGD(r)) for r in (rate, 0.5))
+    scheduled.fit(x, y, batch_size=2, shuffle=False, verbose=0)
+    # Steps 0, 1 and 2 at 0.5, then two that change nothing, then one at 0.25.
+    by_hand.fit(x[:6], y[:6], batch_size=2, shuffle=False, verbose=0)
+    by_hand.optimizer.learning_rate = 0.25
+    by_hand.fit(x[10:], y[10:], batch_size=2, shuffle=False, verbose=0)
+    for a, b in zip(scheduled.get_weights(), by_hand.get_weights()):
+        np.testing.assert_array_equal(a, b)
+
+
+def test_accumulated_gradients_of_small_batches_make_the_step_of_a_large_one() -> None:
+    x, y = make_data(20)
+    small = make_model(optimizer=keras.optimizers.SGD(0.3, gradient_accumulation_steps=5))
+    large = make_model(optimizer=keras.optimizers.SGD(0.3))
+    small.fit(x, y, batch_size=4, epochs=3, shuffle=False, verbose=0)
+    large.fit(x, y, batch_size=20, epochs=3, shuffle=False, verbose=0)
+    for a, b in zip(small.get_weights(), large.get_weights()):
+        np.testing.assert_allclose(a, b, rtol=1e-4, atol=1e-6)
+
+
+def test_at_the_end_of_training_weights_become_their_averages() -> None:
+    x, y = make_data(6)
+    averaged = make_model(optimizer=keras.optimizers.SGD(0.5, use_ema=True, ema_momentum=0.75))
+    plain = make_model(optimizer=keras.optimizers.SGD(0.5))
+    plain.fit(x[:2], y[:2], verbose=0)
+    average = [w.astype(np.float64) for w in plain.get_weights()]  # the first step's weights begin it
+    for start in (2, 4):
+        plain.fit(x[start : start + 2], y[start : start + 2], verbose=0)
+        average = [0.75 * a + 0.25 * w for a, w in zip(average, plain.get_weights())]
+    averaged.fit(x, y, batch_size=2, shuffle=False, verbose=0)
+    for found, expected in zip(averaged.get_weights(), average):
+        np.testing.assert_allclose(found, expected, rtol=1e-5, atol=1e-7)
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "adam"])
+def test_frozen_layers_stay_and_learn_again_with_the_same_optimizer_once_they_are_freed(optimizer: str) -> None:
+    x, y = make_data(40)
+    model = make_model(optimizer=optimizer)
+    hidden, output = model.layers
+    hidden.trainable = False
+    before = hidden.get_weights(), output.get_weights()
+    model.fit(x, y, epochs=2, verbose=0)
+    for a, b in zip(hidden.get_weights(), before[0]):
+        np.testing.assert_array_equal(a, b)
+    assert not np.array_equal(output.get_weights()[0], before[1][0])
+    hidden.trainable = True
+    losses = model.fit(x, y, epochs=20, verbose=0).history["loss"]
+    assert not np.array_equal(hidden.get_weights()[0], before[0][0])
+    assert losses[-1] < losses[0]
+    assert int(model.optimizer.iterations.numpy()) == 22 * 2

@@ -106,7 +106,10 @@ class Model(Trainer):
     ) -> None:
         """Print a table of the layers, their output shapes and numbers of parameters; ``print_fn`` gets one string."""
         text = summary_text(self, line_length, positions, expand_nested, show_trainable, layer_range)
-        (print_fn or print)(text)
+        if print_fn is None:
+            print(text, end="")
+        else:
+            print_fn(text)
 
     def save(self, filepath: str | os.PathLike[str], overwrite: bool = True, zipped: bool | None = None) -> None:
         """Write the model to a ``.keras`` file; see ``keras.saving.save_model``."""
