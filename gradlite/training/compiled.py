@@ -156,7 +156,7 @@ class CompiledMetrics:
         if self._entries is not None:
             return
         outputs = outputs_of(y_pred)
-        entries = []
+        entries: list[tuple[Any, Any, bool]] = []
         for given, weighted in self._given:
             if isinstance(given, dict) or (len(outputs) > 1 and len(given or ()) > 1):
                 check_structure("metrics", given, outputs)
@@ -166,6 +166,7 @@ class CompiledMetrics:
                     metric = keras_metrics.resolve(identifier, () if label is None else label.shape, output.value.shape)
                     if len(outputs) > 1 and not metric.name.startswith(f"{output.name}_"):
                         metric.name = f"{output.name}_{metric.name}"
+                    metric.name = _free_name(metric.name, [taken.name for taken, _, _ in entries], weighted)
                     entries.append((metric, output.key, weighted))
         self._entries = entries
 
@@ -183,6 +184,17 @@ class CompiledMetrics:
                 metric.update_state(labels_for(output, y), output.value)
             else:
                 metric.update_state(labels_for(output, y), output.value, sample_weight=weight)
+
+
+def _free_name(name: str, taken: Sequence[str], weighted: bool) -> str:
+    """The name, changed as Keras does it where a metric before has it: logs are told apart by names alone."""
+    if name in taken and weighted:
+        name = f"weighted_{name}"
+    free, number = name, 0
+    while free in taken:
+        number += 1
+        free = f"{name}_{number}"
+    return free
 
 
 def _metrics_of(given: Any, output: Output) -> list[Any]:

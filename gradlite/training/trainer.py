@@ -208,9 +208,10 @@ class Trainer(Compiled):
     def train_on_batch(
         self, x: Any, y: Any = None, sample_weight: Any = None, class_weight: Any = None, return_dict: bool = False
     ) -> Any:
-        """One step of training on this batch; returns the loss and metrics since the last ``reset_metrics``."""
+        """One step of training on this batch; returns the loss and metrics of this batch alone, before the step."""
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, class_weight)
+        self._reset_metrics()
         self._train_step(batch, self._trained_variables())
         logs = self._logs()
         return logs if return_dict else self._listed(logs)
@@ -219,6 +220,7 @@ class Trainer(Compiled):
         """The loss and metrics on this batch, in inference mode."""
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, None)
+        self._reset_metrics()
         with no_grad():
             self._test_step(batch)
         logs = self._logs()

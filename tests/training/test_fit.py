@@ -54,9 +54,6 @@ class Recorder(keras.callbacks.Callback):
         return hook
 
 
-# Losses and weights.
-
-
 def test_the_loss_log_is_the_mean_over_samples_also_with_a_smaller_last_batch() -> None:
     x, y = make_data()
     model = make_model(optimizer=keras.optimizers.SGD(1e-12))
@@ -204,22 +201,51 @@ def test_evaluate_gives_a_number_a_list_or_a_dict() -> None:
     }  # fmt: skip
 
 
+def test_metrics_of_ones_own_are_given_to_compile_or_belong_to_a_layer() -> None:
+    class Largest(keras.metrics.Metric):
+        def __init__(self, name: str) -> None:
+            super().__init__(name=name)
+            self.value = self.add_variable(shape=(), name="value")
+
+        def update_state(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> None:
+            self.value.assign(gradlite.maximum(self.value, gradlite.max(y_pred)))
+
+        def result(self) -> Any:
+            return self.value
+
+    x, y = make_data()
+    model = make_model(metrics=[Largest("compiled")])
+    model.own = Largest("own")
+    history = model.fit(x, y, batch_size=8, epochs=2, verbose=0).history
+    assert list(history) == ["compiled", "loss", "own"]
+    assert model.evaluate(x, y, verbose=0)[1:] == pytest.approx([model.predict(x, verbose=0).max(), 0.0])
+
+
+def test_metrics_of_one_name_are_told_apart_in_logs() -> None:
+    x, y = make_data()
+    model = make_model(metrics=["accuracy", "accuracy"], weighted_metrics=["accuracy"])
+    weights = np.where(y == 0, 0.0, 1.0)
+    logs = model.evaluate(x, y, sample_weight=weights, verbose=0, return_dict=True)
+    hits = model.predict(x, verbose=0).argmax(1) == y
+    assert list(logs) == ["accuracy", "accuracy_1", "loss", "weighted_accuracy"]
+    assert logs["accuracy"] == logs["accuracy_1"] == pytest.approx(hits.mean())
+    assert logs["weighted_accuracy"] == pytest.approx(hits[y > 0].mean())
+
+
 def test_single_batches_are_trained_tested_and_predicted() -> None:
     x, y = make_data()
     model, reference = make_model(metrics=["accuracy"]), make_model()
     expected = cross_entropies(model, x, y).mean()
     assert model.test_on_batch(x, y)[0] == pytest.approx(expected, rel=1e-5)
-    model.reset_metrics()
     first = model.train_on_batch(x, y, return_dict=True)
     assert first["loss"] == pytest.approx(expected, rel=1e-5)
     reference.fit(x, y, batch_size=len(y), shuffle=False, verbose=0)
     for a, b in zip(model.get_weights(), reference.get_weights()):
         np.testing.assert_array_equal(a, b)
     then = cross_entropies(model, x, y).mean()
-    assert model.train_on_batch(x, y)[0] == pytest.approx((expected + then) / 2, rel=1e-5)
+    assert model.train_on_batch(x, y)[0] == pytest.approx(then, rel=1e-5)
     np.testing.assert_allclose(model.predict_on_batch(x), model.predict(x, batch_size=6, verbose=0), rtol=1e-5)
     weights = np.linspace(0, 1, len(y))
-    model.reset_metrics()
     weighted = (weights * cross_entropies(model, x, y)).mean()
     assert model.train_on_batch(x, y, sample_weight=weights)[0] == pytest.approx(weighted, rel=1e-5)
 

@@ -17,8 +17,6 @@ from gradlite.keras.layers.convolutional import (
     Conv1DTranspose,
     Conv2D,
     Conv2DTranspose,
-    DepthwiseConv2D,
-    SeparableConv2D,
 )
 from gradlite.keras.layers.core import (
     Dense,
@@ -79,6 +77,7 @@ from gradlite.keras.layers.reshaping import (
     UpSampling2D,
     ZeroPadding2D,
 )
+from gradlite.keras.layers.separable import DepthwiseConv2D, SeparableConv2D
 
 # The short names that Keras has too.
 MaxPool1D = MaxPooling1D
