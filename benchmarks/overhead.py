@@ -10,22 +10,19 @@ import argparse
 import statistics
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 Step = Callable[[], None]
 
 
-def gradlite_steps() -> dict[str, Step]:
-    """exp, multiply and add, forward and backward."""
-    import gradlite
-
-    x = gradlite.Tensor([1.5], requires_grad=True)
-    constant = gradlite.Tensor([2.0])
+def tape_steps(x: Any, constant: Any, exponential: Callable[[Any], Any]) -> dict[str, Step]:
+    """exp, multiply and add, forward and backward, of a library with tensors and ``backward``."""
 
     def exp() -> None:
         x.grad = None
-        gradlite.exp(x).backward()
+        exponential(x).backward()
 
     def multiply() -> None:
         x.grad = None
@@ -36,32 +33,24 @@ def gradlite_steps() -> dict[str, Step]:
         (x + constant).backward()
 
     return {"exp": exp, "multiply": multiply, "add": add}
+
+
+def gradlite_steps() -> dict[str, Step]:
+    """The steps in gradlite."""
+    import gradlite
+
+    return tape_steps(gradlite.Tensor([1.5], requires_grad=True), gradlite.Tensor([2.0]), gradlite.exp)
 
 
 def torch_steps() -> dict[str, Step]:
-    """The same in PyTorch."""
+    """The steps in PyTorch."""
     import torch
 
-    x = torch.tensor([1.5], requires_grad=True)
-    constant = torch.tensor([2.0])
-
-    def exp() -> None:
-        x.grad = None
-        torch.exp(x).backward()
-
-    def multiply() -> None:
-        x.grad = None
-        (x * constant).backward()
-
-    def add() -> None:
-        x.grad = None
-        (x + constant).backward()
-
-    return {"exp": exp, "multiply": multiply, "add": add}
+    return tape_steps(torch.tensor([1.5], requires_grad=True), torch.tensor([2.0]), torch.exp)
 
 
 def autograd_steps() -> dict[str, Step]:
-    """The same in HIPS autograd, whose gradient functions are made once."""
+    """The steps in HIPS autograd, whose gradient functions are made once."""
     import autograd
     import autograd.numpy as anp
 

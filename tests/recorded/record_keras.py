@@ -68,7 +68,7 @@ def record_layers() -> tuple[dict[str, Any], dict[str, Any]]:
     arrays: dict[str, Any] = {}
     facts: dict[str, Any] = {}
     for case in layer_cases.CASES:
-        keras.utils.clear_session()
+        keras.utils.clear_session(free_memory=False)
         facts[case.name] = record_layer(case, arrays)
     return arrays, facts
 

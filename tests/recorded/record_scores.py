@@ -60,7 +60,7 @@ def record_loss(case: cases.ScoreCase, arrays: dict[str, Any]) -> None:
 
 def record_metric(case: cases.ScoreCase) -> dict[str, Any]:
     """Results after each of the batches, unweighted, weighted, and after a reset."""
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     metric = getattr(keras.metrics, case.score)(**case.kwargs)
     facts: dict[str, Any] = {"auto_name": metric.name}
     for key, weighted in (("results", False), ("weighted_results", True)):

@@ -26,7 +26,7 @@ def record_optimizers() -> tuple[dict[str, Any], dict[str, Any]]:
 
 
 def record_optimizer(case: optimizer_cases.OptimizerCase, arrays: dict[str, Any]) -> dict[str, Any]:
-    keras.utils.clear_session()
+    keras.utils.clear_session(free_memory=False)
     optimizer = optimizer_cases.build(keras, case)
     variables = [
         keras.Variable(value, name=name)

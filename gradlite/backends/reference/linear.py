@@ -8,7 +8,6 @@ from typing import Any
 
 from gradlite.backends.registry import into, reference_kernel
 
-
 # Planning an Einstein sum takes as long as this many products in a plain loop.
 EINSUM_PLAIN_LOOP = 100_000
 

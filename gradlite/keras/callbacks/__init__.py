@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from gradlite.keras.callbacks.backup import BackupAndRestore
-from gradlite.keras.callbacks.base import Callback, CallbackList
+from gradlite.keras.callbacks.base import Callback
+from gradlite.keras.callbacks.callback_list import CallbackList
 from gradlite.keras.callbacks.csv_logger import CSVLogger
 from gradlite.keras.callbacks.early_stopping import EarlyStopping
 from gradlite.keras.callbacks.history import History
