@@ -1,6 +1,7 @@
 """The two lecture models as each library trains them best: one class a rival, which runs epochs on command.
 
-Every rival gets the same data, batch size, optimizer (Adam, 1e-3), loss and metrics, in float32, and shuffles each epoch.
+Every rival gets the same data, batch size, optimizer (Adam, 1e-3), loss and metrics, in float32, and shuffles anew
+each epoch.
 """
 
 from __future__ import annotations
