@@ -10,8 +10,8 @@ from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference import special as reference
 
-# Elements of a chunk: with the mask and the three arrays it fits into a second-level cache.
-CHUNK = 16_384
+# Elements of a chunk: long enough that threads seldom queue for the interpreter between two passes.
+CHUNK = 131_072
 # The integer type whose bits are those of a float: masking bits, unlike multiplying, drops infinities and NaN too.
 _BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 

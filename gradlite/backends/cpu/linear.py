@@ -15,8 +15,8 @@ from gradlite.backends.cpu.registry import cpu_kernel
 
 # OpenBLAS keeps products of up to this many multiplications in the calling thread by itself.
 BLAS_STAYS_ALONE = 262_144
-# Fewer operations than this are over before a second thread has woken up and taken its part.
-WORTH_A_THREAD = 4_000_000
+# Fewer operations than this take one core about a millisecond, and are over before a second thread has helped much.
+WORTH_A_THREAD = 60_000_000
 # Parts begin at multiples of this, the widest tile of BLAS's kernels.
 BLOCK = 16
 

@@ -16,8 +16,8 @@ from gradlite.backends.cpu.placement import PAGE, placed
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference import normalization as reference
 
-# Floats in a block (input, gradient, output and a temporary of it are 512 KiB), and in a joined row.
-BLOCK = 65536
+# Floats in a block, long enough that threads seldom queue for the interpreter between two passes; and in a joined row.
+BLOCK = 262_144
 JOINED_ROW = 1024
 # Less than this is faster as a handful of plain NumPy calls: the reference.
 SMALL = 16384

@@ -14,7 +14,7 @@ from gradlite.backends.reference import optimizers as reference
 
 # A second-level cache's worth of parameter, gradient, states and temporaries. Much shorter chunks are dearer: between
 # two of them the threads queue for the interpreter.
-CHUNK = 32768
+CHUNK = 262_144
 
 
 def _in_chunks(part: Callable[..., None], *arrays: Any, **factors: Any) -> None:

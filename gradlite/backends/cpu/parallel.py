@@ -16,8 +16,9 @@ import numpy as np
 
 Part = Callable[[int, int], Any]
 
-# Less arithmetic than this is over before a second thread has woken up (some 10 microseconds).
-SMALL_WORK = 1_000_000
+# Less arithmetic than this is over before a second thread has woken up and got the interpreter: on a virtual machine
+# that takes some 100 microseconds.
+SMALL_WORK = 10_000_000
 # A larger scratch buffer goes back to the system after its call.
 LARGEST_KEPT_BUFFER = 16 << 20
 
