@@ -118,7 +118,10 @@ LOSSES = [
     _loss("categorical_ce_logits", "CategoricalCrossentropy", "categorical_logits", from_logits=True),
     _loss("categorical_ce_smoothed", "CategoricalCrossentropy", "categorical", label_smoothing=0.1),
     _loss(
-        "categorical_ce_smoothed_logits", "CategoricalCrossentropy", "categorical_logits", from_logits=True,
+        "categorical_ce_smoothed_logits",
+        "CategoricalCrossentropy",
+        "categorical_logits",
+        from_logits=True,
         label_smoothing=0.2,
     ),
     _loss("categorical_ce_rank3", "CategoricalCrossentropy", "categorical", (3, 2, 4)),

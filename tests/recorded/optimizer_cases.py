@@ -117,18 +117,24 @@ OPTIONS = [
     _case("adamw_accumulation_clipnorm", "AdamW", learning_rate=0.1, gradient_accumulation_steps=5, clipnorm=1.0),
     _case("sgd_momentum_accumulation_2", "SGD", learning_rate=0.1, momentum=0.9, gradient_accumulation_steps=2),
     _case(
-        "sgd_exponential_decay", "SGD",
+        "sgd_exponential_decay",
+        "SGD",
         schedule=("ExponentialDecay", {"initial_learning_rate": 0.2, "decay_steps": 3, "decay_rate": 0.5}),
     ),
     _case(
-        "adam_cosine_decay", "Adam",
+        "adam_cosine_decay",
+        "Adam",
         schedule=(
             "CosineDecay",
             {"initial_learning_rate": 0.0, "decay_steps": 8, "warmup_target": 0.1, "warmup_steps": 3},
         ),
     ),
     _case(
-        "loss_scale_sgd", "LossScaleOptimizer", initial_scale=64.0, dynamic_growth_steps=3, infinite_steps=(4, 9),
+        "loss_scale_sgd",
+        "LossScaleOptimizer",
+        initial_scale=64.0,
+        dynamic_growth_steps=3,
+        infinite_steps=(4, 9),
         inner=("SGD", {"learning_rate": 0.1, "momentum": 0.5}),
     ),
 ]
@@ -138,34 +144,40 @@ SCHEDULE_STEPS = [0, 1, 2, 3, 4, 5, 7, 9, 10, 11, 15, 19, 20, 21, 29, 30, 31, 45
 SCHEDULES: list[tuple[str, str, dict[str, Any]]] = [
     ("exponential", "ExponentialDecay", {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.9}),
     (
-        "exponential_staircase", "ExponentialDecay",
+        "exponential_staircase",
+        "ExponentialDecay",
         {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5, "staircase": True},
     ),
     ("piecewise", "PiecewiseConstantDecay", {"boundaries": [4, 20, 100], "values": [1.0, 0.5, 0.1, 0.01]}),
     ("polynomial", "PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 30}),
     (
-        "polynomial_power", "PolynomialDecay",
+        "polynomial_power",
+        "PolynomialDecay",
         {"initial_learning_rate": 0.1, "decay_steps": 30, "end_learning_rate": 0.01, "power": 2.0},
     ),
     ("polynomial_cycle", "PolynomialDecay", {"initial_learning_rate": 0.1, "decay_steps": 20, "cycle": True}),
     ("inverse_time", "InverseTimeDecay", {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5}),
     (
-        "inverse_time_staircase", "InverseTimeDecay",
+        "inverse_time_staircase",
+        "InverseTimeDecay",
         {"initial_learning_rate": 0.1, "decay_steps": 10, "decay_rate": 0.5, "staircase": True},
     ),
     ("cosine", "CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 30}),
     ("cosine_alpha", "CosineDecay", {"initial_learning_rate": 0.1, "decay_steps": 30, "alpha": 0.2}),
     (
-        "cosine_warmup", "CosineDecay",
+        "cosine_warmup",
+        "CosineDecay",
         {"initial_learning_rate": 0.01, "decay_steps": 30, "alpha": 0.1, "warmup_target": 0.2, "warmup_steps": 10},
     ),
     ("cosine_restarts", "CosineDecayRestarts", {"initial_learning_rate": 0.1, "first_decay_steps": 10}),
     (
-        "cosine_restarts_shrinking", "CosineDecayRestarts",
+        "cosine_restarts_shrinking",
+        "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 10, "t_mul": 1.5, "m_mul": 0.8, "alpha": 0.1},
     ),
     (
-        "cosine_restarts_equal", "CosineDecayRestarts",
+        "cosine_restarts_equal",
+        "CosineDecayRestarts",
         {"initial_learning_rate": 0.1, "first_decay_steps": 10, "t_mul": 1.0, "m_mul": 0.5},
     ),
 ]

@@ -82,19 +82,6 @@ def unbuilt(keras: Any) -> Any:
     return keras.Sequential([keras.layers.Dense(4, activation="relu"), keras.layers.Dense(2)], name="unbuilt")
 
 
-def two_inputs(keras: Any) -> Any:
-    """A functional network that joins two inputs and has a residual sum."""
-    layers = keras.layers
-    image = keras.Input((8, 8, 3), name="image")
-    extra = keras.Input((5,), name="extra")
-    x = layers.Conv2D(4, 3, padding="same", activation="relu")(image)
-    y = layers.Conv2D(4, 3, padding="same")(x)
-    x = layers.Add()([x, y])
-    x = layers.GlobalAveragePooling2D()(x)
-    x = layers.Concatenate()([x, extra])
-    return keras.Model([image, extra], layers.Dense(2, name="scores")(x), name="two_inputs")
-
-
 def frozen(keras: Any) -> Any:
     model = trajectory_cases.mnist_network(keras)
     model.layers[0].trainable = False
@@ -118,7 +105,6 @@ SUMMARIES: list[tuple[str, Any, dict[str, Any]]] = [
     ("unbuilt", unbuilt, {}),
     ("trained", trained, {}),
     ("frozen", frozen, {"show_trainable": True}),
-    ("two_inputs", two_inputs, {}),
     ("nested", nested, {}),
     ("nested_expanded", nested, {"expand_nested": True}),
     ("narrow", trajectory_cases.mnist_network, {"line_length": 60}),

@@ -60,7 +60,7 @@ class Progbar:
         self._first_steps = 0  # steps done when the first update came, and when that was
         self._after_first = self._last_step = self._start
         # A log file's first line can wait for the interval; a terminal shows the first step at once.
-        self._next_draw = -math.inf if self._in_place else self._start + self._interval
+        self._last_draw = -math.inf if self._in_place else self._start
         self._line_width = 0
 
     def update(
@@ -79,7 +79,7 @@ class Progbar:
             self._last_step = now
             if self._first_steps == 0 and not finalize:
                 self._first_steps, self._after_first = current, now
-        due = finalize or (self.verbose == 1 and now >= self._next_draw)
+        due = finalize or (self.verbose == 1 and now - self._last_draw >= self._interval)
         if callable(values):
             if due and self.verbose:
                 self._take(values(), current, as_given=True)
@@ -87,7 +87,7 @@ class Progbar:
             self._take(values, current, as_given=finalize)
         self._seen = current
         if due and self.verbose:
-            self._next_draw = now + self._interval
+            self._last_draw = now
             self._draw(current, now, finalize)
 
     def add(self, n: int, values: Values | None = None) -> None:
