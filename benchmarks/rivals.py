@@ -1,4 +1,4 @@
-"""The two lecture models as each library trains them best: one class a rival, which runs epochs on command.
+"""The two lecture models as each library trains them best: rivals that run an epoch on command.
 
 Every rival gets the same data, batch size, optimizer (Adam, 1e-3), loss and metrics, in float32, and shuffles anew
 each epoch.
@@ -6,6 +6,7 @@ each epoch.
 
 from __future__ import annotations
 
+import os
 from typing import Any
 
 import numpy as np
@@ -43,12 +44,10 @@ def keras_model(keras: Any, model: str) -> Any:
     return net
 
 
-class Gradlite:
-    """gradlite, through fit."""
+class ThroughFit:
+    """A library with the Keras API, through ``fit``."""
 
-    def __init__(self, model: str, batch: int, samples: int) -> None:
-        from gradlite import keras
-
+    def __init__(self, keras: Any, model: str, batch: int, samples: int) -> None:
         self.net = keras_model(keras, model)
         self.x, self.y = data(model, samples)
         self.batch = batch
@@ -58,18 +57,19 @@ class Gradlite:
         self.net.fit(self.x, self.y, batch_size=self.batch, verbose=0)
 
 
-class KerasOnJax(Gradlite):
-    """Keras 3 on JAX, through fit, compiled by its default."""
+def gradlite(model: str, batch: int, samples: int) -> ThroughFit:
+    """gradlite."""
+    from gradlite import keras
 
-    def __init__(self, model: str, batch: int, samples: int) -> None:
-        import os
+    return ThroughFit(keras, model, batch, samples)
 
-        os.environ["KERAS_BACKEND"] = "jax"
-        import keras
 
-        self.net = keras_model(keras, model)
-        self.x, self.y = data(model, samples)
-        self.batch = batch
+def keras_on_jax(model: str, batch: int, samples: int) -> ThroughFit:
+    """Keras 3 on JAX, compiled by its default."""
+    os.environ["KERAS_BACKEND"] = "jax"
+    import keras
+
+    return ThroughFit(keras, model, batch, samples)
 
 
 class PyTorch:
@@ -117,4 +117,4 @@ class PyTorch:
         right.item()
 
 
-RIVALS = {"gradlite": Gradlite, "keras on jax": KerasOnJax, "pytorch": PyTorch}
+RIVALS = {"gradlite": gradlite, "keras on jax": keras_on_jax, "pytorch": PyTorch}

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import builtins
 import operator
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import Node, Op, as_tensor
+from gradlite.autograd import as_tensor
 from gradlite.backends import Backend, backend_of
-from gradlite.ops.kernel import KernelOp
+from gradlite.backends.reference.arrays import is_basic
+from gradlite.ops.kernel import KernelOp, ViewOp
 from gradlite.ops.shape import flip, normalize_axis, reshape
 from gradlite.tensor import SCALARS, Tensor
 
@@ -44,30 +43,11 @@ def _index_part(part: Any) -> Any:
     return part
 
 
-def is_basic(parts: Any) -> bool:
-    """Whether an index selects a view: no arrays in it."""
-    return builtins.all(
-        part is None or part is Ellipsis or isinstance(part, (int, slice))
-        for part in (parts if isinstance(parts, tuple) else (parts,))
-    )
-
-
-class _View(Op):
-    """Basic indexing: a view."""
-
-    name = "getitem"
-    saves_inputs = False
-    view = True
-
-    def forward(self, backend: Backend, *arrays: Any, **attributes: Any) -> Any:
-        return arrays[0][attributes["index"]]
-
-    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-        (x,) = node.saved_inputs()
-        return [_scatter(gradients[0], index=node.attributes["index"], shape=x.shape)]
-
-
-_view = _View()
+_view = ViewOp(
+    "getitem",
+    lambda xp, x, index: x[index],
+    lambda g, x, index: _scatter(g, index=index, shape=x.shape),
+)
 _gather = KernelOp(
     "gather",
     "x[index], where the index holds arrays: a copy.",

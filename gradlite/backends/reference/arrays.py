@@ -74,15 +74,15 @@ def scatter(xp: ModuleType, values: Any, *, index: Any, shape: tuple[int, ...], 
     """
     result = xp.empty(shape, values.dtype) if out is None else out
     result[...] = 0
-    if _is_basic(index):
+    if is_basic(index):
         result[index] = values
     else:
         xp.add.at(result, index, values)
     return result
 
 
-def _is_basic(index: Any) -> bool:
-    """Whether every part of an index is an integer, slice, None or Ellipsis, so that no position repeats."""
+def is_basic(index: Any) -> bool:
+    """Whether an index consists of integers, slices, None and Ellipsis: it selects a view, and no position repeats."""
     parts = index if isinstance(index, tuple) else (index,)
     return all(part is None or part is Ellipsis or isinstance(part, (int, slice)) for part in parts)
 
