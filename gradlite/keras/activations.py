@@ -111,6 +111,9 @@ _TABLE: dict[str, Callable[..., Tensor]] = {
     "threshold": threshold,
 }
 
+# Those that dense layers and convolutions leave to the kernel of their product. Not sigmoid: it remembers its input.
+_IN_KERNEL: dict[Any, str] = {relu: "relu", tanh: "tanh"}
+
 # Scripts pass tf.nn.softmax too: the same function, without the memory of its logits.
 _REMEMBERING: dict[Any, Activation] = {nn.softmax: softmax, nn.sigmoid: sigmoid}
 
@@ -132,6 +135,14 @@ def get(identifier: Any) -> Activation:
     except TypeError:  # an identifier that cannot be hashed: a config
         known = None
     return known or lookup("activation", identifier, _TABLE)
+
+
+def in_kernel(activation: Any) -> str | None:
+    """The name under which a product's own kernel applies this activation, or None where it does not."""
+    try:
+        return _IN_KERNEL.get(activation)
+    except TypeError:  # a callable object that cannot be a key
+        return None
 
 
 def serialize(activation: Any) -> Any:

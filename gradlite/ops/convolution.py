@@ -14,7 +14,7 @@ import numpy as np
 from gradlite.autograd import Node, Op, as_tensor
 from gradlite.ops.elementwise import alike
 from gradlite.ops.kernel import KernelOp
-from gradlite.ops.linear import column_sum
+from gradlite.ops.linear import ACTIVATIONS, before_activation, check_activation, column_sum
 from gradlite.ops.shape import pad, reshape, squeeze
 from gradlite.tensor import Tensor
 
@@ -23,15 +23,21 @@ Padding = tuple[Pair, Pair]
 
 
 class _Conv2D(Op):
-    """Cross-correlation plus bias."""
+    """Cross-correlation plus bias, then an activation in the same kernel."""
 
     name = kernel = "conv2d"
     saves_inputs = (0, 1)
 
+    def __init__(self, activation: str | None) -> None:
+        self.activation = activation
+        self.saves_output = activation is not None
+
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x, w, _), (to_x, to_w, to_bias), g = node.saved_inputs(), node.edges, gradients[0]
         assert g is not None
-        a = node.attributes
+        if self.activation is not None:
+            g = before_activation(g, node.saved_output(), self.activation)
+        a = {name: value for name, value in node.attributes.items() if name != "activation"}
         return [
             None if to_x is None else _input_gradient(g, w, input_shape=x.shape, **a),
             None if to_w is None else _weight_gradient(x, g, kernel_shape=w.shape, **a),
@@ -39,7 +45,8 @@ class _Conv2D(Op):
         ]
 
 
-_conv2d = _Conv2D()
+_activated = {activation: _Conv2D(activation) for activation in (None, *ACTIVATIONS)}
+_conv2d = _activated[None]
 _input_gradient = KernelOp(
     "conv2d_input_gradient",
     "The transpose of conv2d in its input.",
@@ -121,6 +128,7 @@ def conv2d(
     padding: Any = "valid",
     dilation: int | Sequence[int] = 1,
     groups: int = 1,
+    activation: str | None = None,
 ) -> Tensor:
     """2-D convolution (cross-correlation, as in every framework) of NHWC images.
 
@@ -133,12 +141,14 @@ def conv2d(
             ``((top, bottom), (left, right))``.
         dilation: distance of the kernel's taps.
         groups: the channels are convolved in this many separate groups.
+        activation: "relu", "sigmoid" or "tanh", computed in the same kernel, or None.
 
     Returns:
         (n, oh, ow, f).
 
     Raises:
-        ValueError: if the shapes do not fit each other, or the kernel is larger than the padded image.
+        ValueError: if the shapes do not fit each other, the kernel is larger than the padded image, or for another
+            activation.
 
     >>> import gradlite
     >>> gradlite.conv2d(gradlite.ones((1, 5, 5, 2)), gradlite.ones((3, 3, 2, 4)), padding="same").shape
@@ -154,7 +164,9 @@ def conv2d(
                 f"conv2d(): a kernel of {w.shape[:2]} with dilation {gaps} is larger than the image {x.shape[1:3]} "
                 f"with padding {borders}. Use padding='same' or a larger image."
             )
-    return _conv2d(x, w, bias, strides=steps, padding=borders, dilation=gaps, groups=groups)
+    check_activation(activation, "conv2d")
+    operation = _activated[activation]
+    return operation(x, w, bias, strides=steps, padding=borders, dilation=gaps, groups=groups, activation=activation)
 
 
 def conv2d_transpose(

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensor
-from gradlite.ops.elementwise import alike
+from gradlite.ops.elementwise import alike, relu, relu_gradient, sigmoid, tanh
 from gradlite.ops.indexing import getitem
-from gradlite.ops.kernel import KernelOp
+from gradlite.ops.kernel import KernelOp, vjp_by_definition
 from gradlite.ops.shape import broadcast_to, expand_dims, normalize_axis, reshape, squeeze, swapaxes, transpose
 from gradlite.tensor import Tensor
 
@@ -62,38 +62,91 @@ def _rows(x: Tensor) -> Tensor:
     return x if x.ndim == 2 else reshape(x, (-1, x.shape[-1]))
 
 
+ACTIVATIONS = {"relu": relu, "sigmoid": sigmoid, "tanh": tanh}
+"""What a product or a convolution can apply in its own kernel: activations whose derivative follows from the output."""
+
+
+def check_activation(activation: str | None, name: str) -> None:
+    """Raise ValueError for a name that is not in ``ACTIVATIONS``."""
+    if activation is not None and activation not in ACTIVATIONS:
+        raise ValueError(f"{name}() knows the activations {', '.join(ACTIVATIONS)} and None. Received: {activation!r}.")
+
+
+def before_activation(gradient: Tensor, y: Any, activation: str | None) -> Tensor:
+    """The gradient in front of an activation, from its output ``y``: what kernels do by themselves, in operations."""
+    if activation == "relu":
+        return relu_gradient(gradient, y)
+    if activation == "sigmoid":
+        return gradient * y * (1 - y)
+    if activation == "tanh":
+        return gradient * (1 - y * y)
+    return gradient
+
+
 class _Dense(Op):
-    """x @ kernel + bias: the bias is added while the product is in cache."""
+    """activation(x @ kernel + bias): bias and activation are applied while the product is in registers or cache."""
 
     name = kernel = "dense"
     saves_inputs = (0, 1)
 
+    def __init__(self, activation: str | None) -> None:
+        self.activation = activation
+        self.saves_output = activation is not None
+
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x, kernel, _), (to_x, to_kernel, to_bias), g = node.saved_inputs(), node.edges, gradients[0]
         assert g is not None
-        return [
-            None if to_x is None else dense(g, transpose(kernel)),
-            None if to_kernel is None else _matmul(transpose(_rows(x)), _rows(g)),
-            None if to_bias is None else column_sum(g),
-        ]
+        y = node.saved_output() if self.saves_output else None
+        dx = dkernel = dbias = None
+        if to_x is not None:
+            dx = _input_gradient(g, y, kernel, activation=self.activation)
+        if to_kernel is not None or to_bias is not None:
+            dkernel, dbias = _weight_gradient(x, g, y, activation=self.activation)
+        return [dx, dkernel, None if to_bias is None else dbias]
 
 
-_dense = _Dense()
+class _ByDefinition(Op):
+    """A fused kernel whose own derivative is that of its definition in simpler operations."""
+
+    saves_inputs = True
+
+    def __init__(self, kernel: str, definition: Callable[..., Any], outputs: int = 1) -> None:
+        self.name = self.kernel = kernel
+        self.definition = definition
+        self.outputs = outputs
+
+    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
+        return vjp_by_definition(self.definition, node, gradients)
 
 
-def dense(x: Any, kernel: Any, bias: Any = None) -> Tensor:
-    """A fully connected layer: ``x @ kernel + bias`` over the last axis of ``x``.
+def _input_gradient_definition(g: Tensor, y: Any, kernel: Tensor, *, activation: str | None) -> Tensor:
+    return _dense[None](before_activation(g, y, activation), transpose(kernel), None)
+
+
+def _weight_gradient_definition(x: Tensor, g: Tensor, y: Any, *, activation: str | None) -> tuple[Tensor, Tensor]:
+    inner = _rows(before_activation(g, y, activation))
+    return _matmul(transpose(_rows(x)), inner), column_sum(inner)
+
+
+_dense = {activation: _Dense(activation) for activation in (None, *ACTIVATIONS)}
+_input_gradient = _ByDefinition("dense_input_gradient", _input_gradient_definition)
+_weight_gradient = _ByDefinition("dense_weight_gradient", _weight_gradient_definition, outputs=2)
+
+
+def dense(x: Any, kernel: Any, bias: Any = None, activation: str | None = None) -> Tensor:
+    """A fully connected layer: ``activation(x @ kernel + bias)`` over the last axis of ``x``.
 
     Args:
         x: (..., n).
         kernel: (n, m).
         bias: (m,) or None.
+        activation: "relu", "sigmoid" or "tanh", computed in the same kernel, or None.
 
     Returns:
         (..., m).
 
     Raises:
-        ValueError: if the shapes do not fit.
+        ValueError: if the shapes do not fit, or for another activation.
 
     >>> import gradlite
     >>> gradlite.dense(gradlite.ones((5, 3)), gradlite.ones((3, 2)), gradlite.zeros(2)).shape
@@ -106,7 +159,8 @@ def dense(x: Any, kernel: Any, bias: Any = None) -> Tensor:
             "dense() needs x (..., n), kernel (n, m) and bias (m,). "
             f"Received: x {x.shape}, kernel {kernel.shape}, bias {None if bias is None else bias.shape}."
         )
-    return _dense(x, kernel, bias)
+    check_activation(activation, "dense")
+    return _dense[activation](x, kernel, bias, activation=activation)
 
 
 def tensordot(a: Any, b: Any, axes: int | Sequence[Any] = 2) -> Tensor:

@@ -109,6 +109,14 @@ call("einsum", real((3, 4), (4, 2), (2,)), subscripts="ij,jk,k->i")
 for rows in (5, 300):
     call("dense", real((rows, 7), (7, 6), (6,)))
     call("dense", real((2, rows, 7), (7, 6), None))
+    for activation in ("relu", "sigmoid", "tanh"):
+        call("dense", real((rows, 7), (7, 6), (6,)), activation=activation)
+        call(
+            "dense_input_gradient", together(real((rows, 6)), positive((rows, 6)), real((7, 6))), activation=activation
+        )
+        call("dense_weight_gradient", together(real((rows, 7), (rows, 6)), positive((rows, 6))), activation=activation)
+    call("dense_input_gradient", real((2, rows, 6), None, (7, 6)))
+    call("dense_weight_gradient", real((2, rows, 7), (2, rows, 6), None))
 call("column_sum", real((3, 4, 5)))
 call("rsqrt", positive((3, 4)))
 
@@ -143,6 +151,8 @@ for image, kernel, options in (
     result = (image[0], *lengths, kernel[3])
     call("conv2d", real(image, kernel, (kernel[3],)), **options)
     call("conv2d", real(image, kernel, None), **options)
+    call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
+    call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
     call("conv2d_weight_gradient", real(image, result), kernel_shape=kernel, **options)
 

@@ -222,6 +222,12 @@ for left, right in (
 case("dense", [(4, 3), (3, 2), (2,)], lambda x, w, b: x @ w + b)
 case("dense", [(2, 2, 3), (3, 2)], lambda x, w: x @ w)
 case("dense", [(3,), (3, 2), (2,)], lambda x, w, b: x @ w + b)
+IN_KERNEL = {"relu": lambda x: np.maximum(x, 0), "sigmoid": lambda x: 1 / (1 + np.exp(-x)), "tanh": np.tanh}
+for name, known in IN_KERNEL.items():
+    case("dense", [(4, 3), (3, 2), (2,)], lambda x, w, b, f=known: f(x @ w + b),
+         lambda x, w, b, a=name: ops.dense(x, w, b, activation=a))  # fmt: skip
+    case("dense", [(2, 4, 3), (3, 2)], lambda x, w, f=known: f(x @ w),
+         lambda x, w, a=name: ops.dense(x, w, activation=a))  # fmt: skip
 case("column_sum", BOX, lambda x: x.sum((0, 1)))
 case("tensordot", [(2, 3, 2), (3, 2, 2)])
 case("tensordot", [(2, 3, 2), (3, 2)], lambda a, b: np.tensordot(a, b, ([1, 0], [0, 1])),
@@ -256,6 +262,9 @@ for attributes in (
     {"dilation": (2, 1), "padding": 1},
 ):
     named("conv2d", [IMAGE, KERNEL, (3,)], convolution, **attributes)
+for name, known in IN_KERNEL.items():
+    case("conv2d", [IMAGE, KERNEL, (3,)], lambda x, w, b, f=known: f(convolution(x, w, b, padding="same")),
+         lambda x, w, b, a=name: ops.conv2d(x, w, b, padding="same", activation=a))  # fmt: skip
 case("conv2d", [(1, 4, 4, 4), (2, 3, 2, 6)], lambda x, w: convolution(x, w, None, groups=2, padding="same"),
      lambda x, w: ops.conv2d(x, w, groups=2, padding="same"))  # fmt: skip
 for attributes in (

@@ -132,3 +132,33 @@ def test_an_einstein_sum_of_one_operand_is_a_copy():
 def test_sums_that_do_not_fit_are_named(subscripts, shapes, words):
     with pytest.raises(ValueError, match=words):
         ops.einsum(subscripts, *(gradlite.ones(s) for s in shapes))
+
+
+@pytest.mark.parametrize("activation", ["relu", "sigmoid", "tanh"])
+def test_an_activation_in_the_kernel_gives_the_values_and_gradients_of_one_beside_it(activation):
+    x, w, b = (Tensor(a, requires_grad=True) for a in draw([(6, 5), (5, 4), (4,)]))
+    image, kernel, shift = (Tensor(a, requires_grad=True) for a in draw([(2, 5, 5, 3), (3, 3, 3, 4), (4,)]))
+    apply = getattr(ops, activation)
+    for fused, apart, inputs in (
+        (ops.dense(x, w, b, activation=activation), apply(ops.dense(x, w, b)), (x, w, b)),
+        (
+            ops.conv2d(image, kernel, shift, activation=activation),
+            apply(ops.conv2d(image, kernel, shift)),
+            (image, kernel, shift),
+        ),
+    ):
+        assert_close(fused.numpy(), apart.numpy())
+        weights = Tensor(draw([fused.shape])[0])
+        for a, b_ in zip(
+            gradlite.grad((fused * weights).sum(), inputs), gradlite.grad((apart * weights).sum(), inputs)
+        ):
+            assert_close(a.numpy(), b_.numpy())
+
+
+def test_an_unknown_activation_is_refused_by_name():
+    for call in (
+        lambda: ops.dense(gradlite.ones((2, 3)), gradlite.ones((3, 2)), activation="gelu"),
+        lambda: ops.conv2d(gradlite.ones((1, 3, 3, 1)), gradlite.ones((1, 1, 1, 1)), activation="gelu"),
+    ):
+        with pytest.raises(ValueError, match=r"knows the activations relu, sigmoid, tanh and None. Received: 'gelu'"):
+            call()

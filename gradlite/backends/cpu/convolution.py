@@ -13,6 +13,7 @@ import numpy as np
 
 from gradlite.backends.cpu import winograd
 from gradlite.backends.cpu.depthwise import depthwise, depthwise_input_gradient, depthwise_weight_gradient
+from gradlite.backends.cpu.elementwise import activate_in_place
 from gradlite.backends.cpu.parallel import run, scratch
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.cpu.windows import BLOCK_BYTES, Blocks, Geometry, Unfold, block_taps
@@ -59,32 +60,40 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    activation: str | None = None,
     out: np.ndarray | None = None,
 ) -> np.ndarray:
     """Cross-correlation of x (n, h, w, c) with w (kh, kw, c // groups, f), plus bias (f,) or None: (n, oh, ow, f)."""
     if x.dtype == np.float16:
         wide_bias = None if bias is None else bias.astype(np.float32)
         options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-        wide = conv2d(x.astype(np.float32), w.astype(np.float32), wide_bias, **options)
+        wide = conv2d(x.astype(np.float32), w.astype(np.float32), wide_bias, activation=activation, **options)
         return _narrow(wide, x.dtype, out)
-    n, height, width, c = x.shape
+    n, height, width, _ = x.shape
     kh, kw, _, f = w.shape
     oh = output_size(height, kh, strides[0], padding[0], dilation[0])
     ow = output_size(width, kw, strides[1], padding[1], dilation[1])
     geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
     y = np.empty((n, oh, ow, f), x.dtype) if out is None else out
-    if y.size == 0:
-        return y
+    if y.size:
+        _convolve_by_shape(x, w, bias, y, geometry, groups)
+        activate_in_place(y, activation)
+    return y
+
+
+def _convolve_by_shape(
+    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry, groups: int
+) -> None:
+    """Write the convolution into ``y``, in the way that suits its shape."""
+    c, f = x.shape[3], w.shape[3]
     if groups == c > 1:
         depthwise(x, w, bias, y, geometry)
-        return y
-    if groups == 1 and winograd.applies(geometry, c, f, x.dtype):
+    elif groups == 1 and winograd.applies(geometry, c, f, x.dtype):
         winograd.convolve(x, w, bias, y, geometry)
-        return y
-    pixels = y.reshape(-1, f)
-    for ins, outs in _group_slices(groups, c, f):
-        _convolve(x[..., ins], w[..., outs], None if bias is None else bias[outs], pixels[:, outs], geometry)
-    return y
+    else:
+        pixels = y.reshape(-1, f)
+        for ins, outs in _group_slices(groups, c, f):
+            _convolve(x[..., ins], w[..., outs], None if bias is None else bias[outs], pixels[:, outs], geometry)
 
 
 @cpu_kernel

@@ -9,6 +9,7 @@ import numpy as np
 from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference import special as reference
+from gradlite.backends.reference.activation import activate
 
 # Elements of a chunk: long enough that threads seldom queue for the interpreter between two passes.
 CHUNK = 131_072
@@ -55,3 +56,11 @@ def relu_gradient(gradient: Any, y: Any, *, out: Any = None) -> Any:
 
     parallel.run(part, work=6 * y.size)
     return result
+
+
+def activate_in_place(y: np.ndarray, activation: str | None) -> None:
+    """Replace ``y`` by its activation, one of those that the reference knows, or None."""
+    if activation == "relu":
+        relu(y, out=y)
+    elif activation is not None:
+        y[...] = activate(np, y, activation)

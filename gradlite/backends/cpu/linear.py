@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.elementwise import activate_in_place, relu_gradient
 from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.reference.activation import activation_gradient
 
 # OpenBLAS keeps products of up to this many multiplications in the calling thread by itself.
 BLAS_STAYS_ALONE = 262_144
@@ -62,17 +64,42 @@ def matmul(a: Any, b: Any, *, out: Any = None) -> Any:
 
 
 @cpu_kernel
-def dense(x: Any, kernel: Any, bias: Any, *, out: Any = None) -> Any:
+def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out: Any = None) -> Any:
     """The reference's layer; the bias is added to each part of the product while it is in cache."""
     rows = x.reshape(-1, x.shape[-1])
     shape = x.shape[:-1] + (kernel.shape[-1],)
     if rows.dtype != kernel.dtype or rows.dtype not in (np.float32, np.float64):
-        result = np.matmul(rows, kernel)
-        result = (result if bias is None else result + bias).reshape(shape)
-        if out is None:
-            return result
+        product_of_two_types = np.matmul(rows, kernel)
+        result = product_of_two_types if bias is None else product_of_two_types + bias
+    else:
+        flat = None if out is None else out.reshape(rows.shape[0], -1)
+        result = np.empty((rows.shape[0], kernel.shape[1]), rows.dtype) if flat is None else flat
+        product(rows, kernel, result, bias)
+    activate_in_place(result, activation)
+    result = result.reshape(shape)
+    if out is None:
+        return result
+    if not np.shares_memory(out, result):
         out[...] = result
-        return out
-    result = np.empty((rows.shape[0], kernel.shape[1]), rows.dtype) if out is None else out.reshape(rows.shape[0], -1)
-    product(rows, kernel, result, bias)
-    return result.reshape(shape) if out is None else out
+    return out
+
+
+@cpu_kernel
+def dense_input_gradient(gradient: Any, y: Any, kernel: Any, *, activation: str | None = None, out: Any = None) -> Any:
+    """The reference's, through the pool."""
+    return dense(_inner(gradient, y, activation), kernel.T, None, out=out)
+
+
+@cpu_kernel
+def dense_weight_gradient(
+    x: Any, gradient: Any, y: Any, *, activation: str | None = None, out: Any = None
+) -> tuple[Any, Any]:
+    """The reference's, through the pool."""
+    inner = _inner(gradient, y, activation).reshape(-1, gradient.shape[-1])
+    to_kernel, to_bias = (None, None) if out is None else out
+    return matmul(x.reshape(-1, x.shape[-1]).T, inner, out=to_kernel), np.sum(inner, axis=0, out=to_bias)
+
+
+def _inner(gradient: Any, y: Any, activation: str | None) -> Any:
+    """The gradient in front of the activation."""
+    return relu_gradient(gradient, y) if activation == "relu" else activation_gradient(np, gradient, y, activation)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+from gradlite.backends.reference.activation import activate
 from gradlite.backends.registry import into, reference_kernel
 
 Pair = tuple[int, int]
@@ -31,9 +32,13 @@ def conv2d(
     padding: Padding,
     dilation: Pair,
     groups: int,
+    activation: str | None = None,
     out: Any = None,
 ) -> Any:
-    """Cross-correlation of x (n, h, w, c) with w (kh, kw, c // groups, f), plus bias (f,) or None: (n, oh, ow, f)."""
+    """Cross-correlation of x (n, h, w, c) with w (kh, kw, c // groups, f), plus bias (f,) or None: (n, oh, ow, f).
+
+    Then the activation, one of those in ``activation.py``, or None.
+    """
     n, height, width, _ = x.shape
     kh, kw, _, f = w.shape
     oh = output_size(height, kh, strides[0], padding[0], dilation[0])
@@ -45,7 +50,7 @@ def conv2d(
     y = _from_groups(y, (n, oh, ow, f))
     if bias is not None:
         y = y + bias
-    return into(out, xp.ascontiguousarray(y.astype(x.dtype)))
+    return into(out, xp.ascontiguousarray(activate(xp, y, activation).astype(x.dtype)))
 
 
 @reference_kernel

@@ -6,6 +6,7 @@ import math
 from types import ModuleType
 from typing import Any
 
+from gradlite.backends.reference.activation import activate, activation_gradient
 from gradlite.backends.registry import into, reference_kernel
 
 # Planning an Einstein sum takes as long as this many products in a plain loop.
@@ -25,14 +26,45 @@ def einsum(xp: ModuleType, *operands: Any, subscripts: str, out: Any = None) -> 
 
 
 @reference_kernel
-def dense(xp: ModuleType, x: Any, kernel: Any, bias: Any, *, out: Any = None) -> Any:
-    """``x @ kernel + bias`` over the last axis of ``x``: (..., n) x (n, m) + (m,) -> (..., m). ``bias`` may be None."""
+def dense(xp: ModuleType, x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out: Any = None) -> Any:
+    """``activation(x @ kernel + bias)`` over the last axis of ``x``: (..., n) x (n, m) + (m,) -> (..., m).
+
+    ``bias`` may be None; the activations are those of ``activation.py``.
+    """
     rows = x.reshape(-1, x.shape[-1])
     flat = None if out is None else out.reshape(rows.shape[0], -1)
     result = xp.matmul(rows, kernel, out=flat)
     if bias is not None:
         result += bias
+    if activation is not None:
+        result[...] = activate(xp, result, activation)
     return result.reshape(x.shape[:-1] + (kernel.shape[-1],)) if out is None else out
+
+
+@reference_kernel
+def dense_input_gradient(
+    xp: ModuleType, gradient: Any, y: Any, kernel: Any, *, activation: str | None = None, out: Any = None
+) -> Any:
+    """The gradient of ``dense`` in ``x``: ``(gradient * activation'(y)) @ kernel.T``, (..., m) -> (..., n).
+
+    ``y`` is the output of ``dense``; None where there is no activation.
+    """
+    inner = activation_gradient(xp, gradient, y, activation)
+    return dense(xp, inner, kernel.T, None, out=out)
+
+
+@reference_kernel
+def dense_weight_gradient(
+    xp: ModuleType, x: Any, gradient: Any, y: Any, *, activation: str | None = None, out: Any = None
+) -> tuple[Any, Any]:
+    """The gradients of ``dense`` in ``kernel`` and ``bias``, (n, m) and (m,), for x (..., n) and gradient (..., m).
+
+    With ``g = gradient * activation'(y)`` over all leading axes: ``x.T @ g`` and the column sums of ``g``.
+    """
+    rows = x.reshape(-1, x.shape[-1])
+    inner = activation_gradient(xp, gradient, y, activation).reshape(-1, gradient.shape[-1])
+    to_kernel, to_bias = (None, None) if out is None else out
+    return xp.matmul(rows.T, inner, out=to_kernel), column_sum(xp, inner, out=to_bias)
 
 
 @reference_kernel

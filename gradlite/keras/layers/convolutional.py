@@ -216,6 +216,7 @@ class Conv2D(Convolution):
     """
 
     def call(self, inputs: Tensor) -> Tensor:
+        fused = activations.in_kernel(self.activation)
         y = nn.conv2d(
             inputs,
             self.kernel,
@@ -224,8 +225,9 @@ class Conv2D(Convolution):
             padding=self.padding,
             dilation=self.dilation_rate,
             groups=self.groups,
+            activation=fused,
         )
-        return self.activation(y)
+        return y if fused else self.activation(y)
 
 
 class _ConvTranspose(Convolution):

@@ -152,7 +152,9 @@ class Dense(Layer):
         self.input_spec = InputSpec(min_ndim=2, axes={-1: fan_in})
 
     def call(self, inputs: Tensor) -> Tensor:
-        return self.activation(nn.dense(inputs, self.kernel, self.bias))
+        fused = activations.in_kernel(self.activation)
+        y = nn.dense(inputs, self.kernel, self.bias, activation=fused)
+        return y if fused else self.activation(y)
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return (*input_shape[:-1], self.units)
