@@ -2,7 +2,7 @@
 
 from numpy import bool_, float16, float32, float64, int8, int16, int32, int64, uint8
 
-from gradlite import keras, nn, random
+from gradlite import config, keras, nn, random
 from gradlite.autograd import (
     GradcheckError,
     Op,
@@ -15,7 +15,7 @@ from gradlite.autograd import (
     no_grad,
     op,
 )
-from gradlite.backends import device, get_device, set_device
+from gradlite.backends import device, empty_cache, get_device, memory_stats, set_device, synchronize
 from gradlite.keras.variables import Variable
 from gradlite.ops import (
     abs,
@@ -187,11 +187,13 @@ from gradlite.ops import max as reduce_max
 from gradlite.ops import mean as reduce_mean
 from gradlite.ops import min as reduce_min
 from gradlite.ops import sum as reduce_sum
+from gradlite.recording import CaptureError, capture
 from gradlite.tensor import Tensor, from_dlpack
 from gradlite.tensor import Tensor as constant
 from gradlite.version import __version__
 
 __all__ = [
+    "CaptureError",
     "GradcheckError",
     "Op",
     "Tensor",
@@ -219,6 +221,7 @@ __all__ = [
     "batch_norm_inference",
     "bool_",
     "broadcast_to",
+    "capture",
     "cast",
     "ceil",
     "celu",
@@ -226,6 +229,7 @@ __all__ = [
     "clip",
     "column_sum",
     "concatenate",
+    "config",
     "constant",
     "conv1d",
     "conv1d_transpose",
@@ -244,6 +248,7 @@ __all__ = [
     "dropout",
     "einsum",
     "elu",
+    "empty_cache",
     "enable_grad",
     "equal",
     "erf",
@@ -307,6 +312,7 @@ __all__ = [
     "max_pool2d",
     "maximum",
     "mean",
+    "memory_stats",
     "min",
     "minimum",
     "mish",
@@ -370,6 +376,7 @@ __all__ = [
     "sum",
     "sum_to",
     "swapaxes",
+    "synchronize",
     "take",
     "take_along_axis",
     "tan",

@@ -114,6 +114,9 @@ class Generator:
         self.state: Any = np.array([self.seed, stream, 0], np.uint64)
         self._backend: Backend | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        return {**vars(self), "state": self._host_state(), "_backend": None}
+
     def __repr__(self) -> str:
         return f"Generator(seed={self.seed}, stream={self.stream})"
 
@@ -134,7 +137,7 @@ class Generator:
         state[2:3] += np.uint64(1)
         if state is not self.state:
             assert self._backend is not None
-            self.state[...] = self._backend.asarray(state)
+            self._backend.launch("assign", self.state, self._backend.asarray(state))
         return bits
 
     def uniform(

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, Union
 
 import numpy as np
 
-from gradlite.backends import Backend, backend_of, default_backend, get_backend
+from gradlite.backends import Backend, default_backend, existing_backend, foreign_array, get_backend, gpu_of
 from gradlite.methods import Methods, late
 
 if TYPE_CHECKING:
@@ -27,8 +27,8 @@ class Tensor(Methods):
             of numbers. Python floats become float32, Python integers int64.
         requires_grad: whether operations on this tensor are recorded, so that ``backward`` can compute its gradient.
         dtype: the element type: float32, float64, float16, an integer type or bool.
-        device: ``"cpu"`` or ``"gpu:N"``. By default a Tensor lives where its array does, and numbers go to the
-            current device (see ``gradlite.set_device``).
+        device: ``"cpu"`` or ``"gpu:N"``. By default a Tensor on an array of CuPy lives on its GPU, and data of the host
+            (numbers, sequences, NumPy arrays) go to the current device (see ``gradlite.set_device``).
 
     Raises:
         TypeError: for data that is no array of numbers, or ``requires_grad`` on integers.
@@ -40,7 +40,8 @@ class Tensor(Methods):
     array([2., 4.], dtype=float32)
     """
 
-    # Set on an instance only where they differ from these, which keeps creating a Tensor cheap.
+    # Set on an instance only where they differ from these, which keeps creating a Tensor cheap; but ``wrap`` sets what
+    # every operation asks for, because an instance's own attributes are read faster than those of its class.
     requires_grad: bool = False
     grad: Tensor | None = None
     node: Node | None = None
@@ -59,21 +60,26 @@ class Tensor(Methods):
     ) -> None:
         given = data
         if isinstance(data, Tensor):
-            data = data.data
-        backend = get_backend(device) if device is not None else backend_of(data) or default_backend()
-        if dtype is None and not hasattr(data, "dtype"):
-            data = np.asarray(data)
-            if data.dtype == np.float64:
+            data, held = data.data, data.backend
+        else:
+            if type(data) is not np.ndarray and hasattr(data, "__cuda_array_interface__"):
+                data = foreign_array(data)
+            held = gpu_of(data)
+        backend = get_backend(device) if device is not None else held or default_backend()
+        if held is None and type(data) is not np.ndarray:
+            described = hasattr(data, "dtype")
+            data = np.asarray(data, dtype)
+            if dtype is None and not described and data.dtype == np.float64:
                 data = data.astype(np.float32)
-        source = backend_of(data)
-        if source is not None and source is not backend:
-            data = source.to_numpy(data)
-        self.data = backend.asarray(data, None if dtype is None else np.dtype(dtype))
-        self.backend = backend
-        if self.data.dtype.kind not in "fiub":
+        kind = np.dtype(data.dtype if dtype is None else dtype)
+        if kind.kind not in "fiub":
             raise TypeError(
-                f"A Tensor holds real numbers or booleans. Received: {type(given).__name__} of dtype {self.data.dtype}."
+                f"A Tensor holds real numbers or booleans. Received: {type(given).__name__} of dtype {kind}."
             )
+        if held is not None and held is not backend:
+            data = held.to_numpy(data)
+        self.data = backend.asarray(data, kind)
+        self.backend = backend
         if isinstance(given, Tensor) and self.data is given.data:
             self._version = given.share_version()
         if requires_grad:
@@ -216,11 +222,11 @@ class Tensor(Methods):
         """
         if self.data.size != 1:
             raise ValueError(f"item() needs a tensor of one element. Received: shape {self.shape}.")
-        return self.data.item()
+        return self.backend.item(self.data)
 
     def tolist(self) -> Any:
         """The values as nested Python lists."""
-        return self.data.tolist()
+        return self.numpy().tolist()
 
     def __array__(self, dtype: Any = None, copy: bool | None = None) -> np.ndarray:
         if not isinstance(self.data, np.ndarray):
@@ -228,10 +234,15 @@ class Tensor(Methods):
         return np.array(self.data, dtype=dtype, copy=copy)
 
     def __dlpack__(self, **options: Any) -> Any:
-        return self.data.__dlpack__(**options)
+        return self.backend.call(self.data.__dlpack__, **options)
 
     def __dlpack_device__(self) -> Any:
         return self.data.__dlpack_device__()
+
+    @property
+    def __cuda_array_interface__(self) -> dict[str, Any]:
+        """The memory, for other libraries on the same GPU; a tensor on the CPU has no such attribute."""
+        return self.backend.call(getattr, self.data, "__cuda_array_interface__")
 
     def __reduce__(self) -> tuple[Any, ...]:
         return rebuild, (self.numpy(), self.requires_grad, self.device)
@@ -261,7 +272,9 @@ class Tensor(Methods):
                 "The value written requires a gradient, which writing does not record. "
                 "Use gradlite.where or gradlite.stack, or write value.detach()."
             )
-        self.backend.launch("assign_at", self.data, late.ops.plain(value, self.backend), index=late.ops.index(index))
+        self.backend.launch(
+            "assign_at", self.data, late.ops.plain(value, self.backend), index=late.ops.index(index, self.backend)
+        )
         self.bump_version()
 
     def __len__(self) -> int:
@@ -277,7 +290,7 @@ class Tensor(Methods):
             raise ValueError(
                 f"The truth value of a tensor of {self.data.size} elements is ambiguous; use .any() or .all()."
             )
-        return bool(self.data.item())
+        return bool(self.backend.item(self.data))
 
     def __float__(self) -> float:
         return float(self.item())
@@ -308,6 +321,9 @@ def wrap(array: Any, backend: Backend) -> Tensor:
     tensor = _new(Tensor)
     tensor.data = array
     tensor.backend = backend
+    tensor.requires_grad = False
+    tensor.node = None
+    tensor._version = None
     return tensor
 
 
@@ -315,8 +331,8 @@ _new = Tensor.__new__
 
 
 def rebuild(values: np.ndarray, requires_grad: bool, device: str) -> Tensor:
-    """Make a pickled Tensor again."""
-    return Tensor(values, requires_grad=requires_grad, device=device)
+    """Make a pickled Tensor again: on its device, or the current one where that does not exist here."""
+    return Tensor(values, requires_grad=requires_grad, device=existing_backend(device))
 
 
 def from_dlpack(array: Any) -> Tensor:
@@ -327,4 +343,4 @@ def from_dlpack(array: Any) -> Tensor:
     >>> gradlite.from_dlpack(np.ones(2)).shape
     (2,)
     """
-    return Tensor(np.from_dlpack(array))
+    return Tensor(foreign_array(array))

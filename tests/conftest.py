@@ -1,12 +1,17 @@
-"""What every test has: the backends there are, a source of random numbers, and hypothesis made repeatable."""
+"""What every test has: the devices there are, a source of random numbers, and hypothesis made repeatable."""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import numpy as np
 import pytest
+from devices import DEVICES, backend_named
 from hypothesis import HealthCheck, settings
 
-from gradlite.backends import Backend, get_backend
+import gradlite
+from gradlite import config
+from gradlite.backends import Backend
 
 settings.register_profile(
     "repeatable",
@@ -18,13 +23,40 @@ settings.register_profile(
 )
 settings.load_profile("repeatable")
 
-DEVICES = ("cpu",)
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Leave out on other devices what is marked ``cpu_only``."""
+
+    def belongs(item: pytest.Item) -> bool:
+        device = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+        return device in (None, "cpu") or item.get_closest_marker("cpu_only") is None
+
+    items[:] = [item for item in items if belongs(item)]
 
 
 @pytest.fixture(params=DEVICES)
 def backend(request: pytest.FixtureRequest) -> Backend:
     """Each backend that works here."""
-    return get_backend(request.param)
+    return backend_named(request.param)
+
+
+@pytest.fixture
+def each_device(backend: Backend) -> Iterator[str]:
+    """The test runs once on each device, where everything goes that it makes.
+
+    A file of tests that holds for all devices says ``pytestmark = pytest.mark.usefixtures("each_device")``.
+    """
+    with gradlite.device(backend.device):
+        yield backend.device
+
+
+@pytest.fixture(autouse=True)
+def exact() -> Iterator[None]:
+    """Products in exact float32, unless a test asks for less."""
+    before = config.get_matmul_precision()
+    config.set_matmul_precision("highest")
+    yield
+    config.set_matmul_precision(before)
 
 
 @pytest.fixture

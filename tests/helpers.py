@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 import gradlite
-from gradlite.backends import Backend, get_backend
+from gradlite.backends import Backend, default_backend
 from gradlite.tensor import Tensor
 
 # (relative, absolute) distance from a float64 reference: some rounding errors of numbers around one.
@@ -34,8 +34,8 @@ def draw(shapes: Sequence[tuple[int, ...]], low: float = -2.0, high: float = 2.0
 
 
 def tensors(arrays: Sequence[np.ndarray], backend: Backend | None = None, grad: bool = False) -> list[Tensor]:
-    """The arrays as tensors."""
-    return [Tensor(x, requires_grad=grad, device=backend or get_backend("cpu")) for x in arrays]
+    """The arrays as tensors, on the current device unless told otherwise."""
+    return [Tensor(x, requires_grad=grad, device=backend or default_backend()) for x in arrays]
 
 
 def strided(x: np.ndarray) -> np.ndarray:

@@ -25,6 +25,7 @@ MODULES = [
 # Lower ones know nothing of higher ones. The longest prefix of a module's name counts.
 RANKS = {
     "gradlite.version": 0,
+    "gradlite.config": 0,
     "gradlite.backends.registry": 0,
     "gradlite.backends.reference": 1,
     "gradlite.backends.base": 2,
@@ -37,14 +38,15 @@ RANKS = {
     "gradlite.autograd": 8,
     "gradlite.random": 9,
     "gradlite.ops": 10,
-    "gradlite.capture": 11,
+    "gradlite.recording": 11,
     "gradlite.nn": 11,
     "gradlite.keras": 12,
     "gradlite.training": 13,
     "gradlite.keras.models": 14,
     "gradlite.keras.__init__": 15,
     "gradlite": 16,
-    "gradlite.__main__": 17,
+    "gradlite.doctor": 17,
+    "gradlite.__main__": 18,
 }
 
 

@@ -12,6 +12,8 @@ import gradlite
 from gradlite import Tensor, Variable
 from gradlite.autograd import as_tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 @pytest.mark.parametrize(
     ("data", "dtype"),
@@ -36,6 +38,7 @@ def test_a_dtype_is_converted_to():
     assert Tensor([0.1], dtype="float64").item() == 0.1
 
 
+@pytest.mark.cpu_only
 def test_an_array_is_kept_without_a_copy_and_numpy_gives_a_copy():
     x = np.ones(3)
     t = Tensor(x)
@@ -59,6 +62,7 @@ def test_ragged_sequences_are_refused():
         Tensor([[1.0], [1.0, 2.0]])
 
 
+@pytest.mark.cpu_only
 def test_shape_dtype_size_and_place():
     t = gradlite.zeros((2, 3, 4), "float16")
     assert (t.shape, t.ndim, t.size, t.nbytes, t.device, len(t)) == ((2, 3, 4), 3, 24, 48, "cpu", 2)
@@ -148,6 +152,7 @@ def test_format_and_string():
         f"{gradlite.zeros(2):.2f}"
 
 
+@pytest.mark.cpu_only
 def test_repr_shows_values_dtype_device_and_whether_a_gradient_is_required():
     text = repr(Tensor([[1.5, -2.0]], requires_grad=True))
     assert text == "Tensor([[ 1.5, -2. ]], dtype=float32, device='cpu', requires_grad=True)"

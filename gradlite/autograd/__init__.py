@@ -7,7 +7,7 @@ from gradlite.autograd.engine import backward, grad
 from gradlite.autograd.gradcheck import GradcheckError, gradcheck, gradgradcheck
 from gradlite.autograd.modes import enable_grad, is_grad_enabled, no_grad
 from gradlite.autograd.node import Node
-from gradlite.autograd.op import Op, WithDerivatives, as_tensor, op, transfer
+from gradlite.autograd.op import Op, WithDerivatives, as_tensor, as_tensors, op, transfer
 from gradlite.methods import late
 
 late.autograd = sys.modules[__name__]
@@ -18,6 +18,7 @@ __all__ = [
     "Op",
     "WithDerivatives",
     "as_tensor",
+    "as_tensors",
     "backward",
     "checkpoint",
     "enable_grad",

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 from gradlite.autograd.modes import enable_grad, is_grad_enabled, mode
@@ -58,10 +58,8 @@ class Checkpoint:
         finally:
             mode.checkpoint = previous
 
-    def takes(self, node: Node, inputs: Sequence[Any]) -> bool:
+    def takes(self, node: Node) -> bool:
         """Called when an operation is about to save: True if it shall not, because this checkpoint can bring it."""
-        node.inputs = list(inputs)
-        node.note_versions()
         if self.second is not None:
             self.second.append(node)
             return False
@@ -85,13 +83,11 @@ class Checkpoint:
             self._recompute()
         twin = self._values.pop(index)
         assert twin.inputs is not None
-        assert twin.versions is not None
-        assert node.versions is not None
         for x, now, before in zip(twin.inputs, twin.versions, node.versions):
             if now != before:
                 node.refuse_changed("an input", x.shape, now - before)
         node.inputs = [_reconnect(x, edge) if isinstance(x, Tensor) else x for x, edge in zip(twin.inputs, node.edges)]
-        node.note_versions()
+        node.versions = twin.versions
         node.output = twin.output
         node.checkpoint = None
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from heapq import heappop, heappush
 from operator import attrgetter
 from typing import Any
 
@@ -16,7 +17,9 @@ Target = Node | Tensor
 def backward(output: Tensor, gradient: Any = None, *, retain_graph: bool = False, create_graph: bool = False) -> None:
     """Add the gradient of ``output`` to ``.grad`` of the leaves; see ``Tensor.backward``."""
     seed = _seed(output, gradient)
-    arrived = _propagate([output], [seed], None, retain_graph or create_graph, create_graph)
+    pending = _Pending(in_place=not create_graph)
+    pending.add(output.node or output, seed)
+    arrived = _propagate(pending, None, retain_graph or create_graph, create_graph)
     taken = {id(seed.data)}
     for target, value in arrived.items():
         target.grad = _own(value, taken, create_graph) if target.grad is None else target.grad + value
@@ -66,7 +69,10 @@ def grad(
     seeds = [_seed(output, gradient) for output, gradient in zip(results, given)]
     targets: set[Target] = {x.node or x for x in wanted}
     retain = create_graph if retain_graph is None else retain_graph
-    arrived = _propagate(results, seeds, targets, retain, create_graph)
+    pending = _Pending(in_place=not create_graph)
+    for output, seed in zip(results, seeds):
+        pending.add(output.node or output, seed)
+    arrived = _propagate(pending, targets, retain, create_graph)
     taken = {id(seed.data) for seed in seeds}
     found: list[Tensor | None] = []
     for i, x in enumerate(wanted):
@@ -109,33 +115,28 @@ _ones: dict[Any, Tensor] = {}
 
 def _one(output: Tensor) -> Tensor:
     """The number one in the shape of ``output``, made once; it is read only, as every gradient that is borrowed."""
-    key = (output.backend, output.data.shape, output.data.dtype.char)
-    if key not in _ones:
-        _ones[key] = wrap(output.backend.full(output.shape, 1, output.dtype), output.backend)
-    return _ones[key]
+    array = output.data
+    key = (output.backend, array.shape, array.dtype.char)
+    one = _ones.get(key)
+    if one is None:
+        one = _ones[key] = wrap(output.backend.full(array.shape, 1, array.dtype), output.backend)
+    return one
 
 
 def _propagate(
-    outputs: Sequence[Tensor],
-    seeds: Sequence[Tensor],
-    targets: set[Target] | None,
-    retain_graph: bool,
-    create_graph: bool,
+    pending: _Pending, targets: set[Target] | None, retain_graph: bool, create_graph: bool
 ) -> dict[Any, Tensor]:
     """Carry gradients back, and return those of the targets (None: of all leaves that were reached)."""
-    pending = _Pending(in_place=not create_graph)
-    for output, seed in zip(outputs, seeds):
-        pending.add(output.node or output, seed)
-    order = _order(pending.values)
-    needed = None if targets is None else _leading_to(targets, order)
-    wanted = None if targets is None or needed is None else needed | targets
+    needed = wanted = None
+    if targets is not None:
+        needed = _leading_to(targets, pending.values)
+        wanted = needed | targets
     arrived: dict[Any, Tensor] = {}
     previous, mode.grad = mode.grad, create_graph
     try:
-        for node in order:
-            gradient = pending.values.pop(node, None)
-            if gradient is None:
-                continue
+        while pending.queue:
+            node = heappop(pending.queue)[1]
+            gradient = pending.values.pop(node)
             if node.hooks is not None or node.retained is not None:
                 gradient = _finish(node, gradient)
             if needed is not None:
@@ -168,24 +169,20 @@ def _step(node: Node, gradient: Any, pending: _Pending, wanted: set[Target] | No
         results = node.op.vjp(node, gradient)
     if isinstance(results, Tensor) or len(results) != len(node.edges):
         raise TypeError(f"The vjp of {node.op.name} must return a list of {len(node.edges)} gradients, one per input.")
-    values = pending.values
     for edge, value, x in zip(node.edges, results, node.inputs):
         if edge is None or value is None or (wanted is not None and edge not in wanted):
             continue
         # What broadcasting stretched is summed again, here and nowhere else.
-        array = value.data
-        if array.shape != x.shape:
-            value = value.sum_to(x.shape)
-        if array.dtype != x.dtype:
-            value = value.astype(x.dtype)
-        if edge in values:
-            pending.add(edge, value)
-        else:
-            values[edge] = value
+        array, own = value.data, x.data if isinstance(x, Tensor) else x
+        if array.shape != own.shape:
+            value = value.sum_to(own.shape)
+        if array.dtype != own.dtype:
+            value = value.astype(own.dtype)
+        pending.add(edge, value)
 
 
-def _order(roots: Iterable[Any]) -> list[Node]:
-    """All operations behind ``roots``, latest first: every one comes before those that made its inputs."""
+def _leading_to(targets: set[Target], roots: Iterable[Any]) -> set[Target]:
+    """All operations behind which there is a target; a target is none of them unless it leads to another."""
     seen: set[Node] = set()
     stack = list(roots)
     while stack:
@@ -193,45 +190,52 @@ def _order(roots: Iterable[Any]) -> list[Node]:
         if isinstance(node, Node) and node not in seen:
             seen.add(node)
             stack += node.edges
+    leading: set[Target] = set()
     # An operation is always made after those that it reads, so the order of making is a topological one.
-    return sorted(seen, key=_by_sequence, reverse=True)
+    for node in sorted(seen, key=_by_sequence):
+        for edge in node.edges:
+            if edge in targets or edge in leading:
+                leading.add(node)
+                break
+    return leading
 
 
 _by_sequence = attrgetter("sequence")
 
 
-def _leading_to(targets: set[Target], order: Sequence[Node]) -> set[Target]:
-    """All operations behind which there is a target; a target is none of them unless it leads to another."""
-    leading: set[Target] = set()
-    for node in reversed(order):
-        if any(edge in targets or edge in leading for edge in node.edges if edge is not None):
-            leading.add(node)
-    return leading
-
-
 class _Pending:
     """Gradients on their way, summed by destination: operations, and leaves, which stay until the end."""
 
+    __slots__ = ("in_place", "owned", "queue", "values")
+
     def __init__(self, in_place: bool) -> None:
         self.values: dict[Any, Any] = {}
-        self._in_place = in_place
-        self._owned: set[Any] = set()
+        # A heap of the operations among them, the latest on top. An operation is always made after those that it
+        # reads: all that read it have passed, and its gradient is complete, once it is on top.
+        self.queue: list[tuple[int, Node]] = []
+        self.in_place = in_place
+        self.owned: set[Any] = set()
 
-    def add(self, target: Any, value: Tensor) -> None:
+    def add(self, target: Any, value: Any) -> None:
         """Add to the gradient of ``target``: the first is borrowed, the second makes a sum that is ours to add to."""
-        present = self.values.get(target)
-        if present is None:
-            self.values[target] = value
-        elif target in self._owned:
+        values = self.values
+        if target not in values:
+            values[target] = value
+            if isinstance(target, Node):
+                heappush(self.queue, (-target.sequence, target))
+        elif target in self.owned:
+            present = values[target]
             value.backend.launch("add", present.data, value.data, out=present.data)
         else:
-            self.values[target] = present + value
-            if self._in_place:
-                self._owned.add(target)
+            values[target] = values[target] + value
+            if self.in_place:
+                self.owned.add(target)
 
     def add_slot(self, node: Any, index: int, value: Tensor) -> None:
         """Add to the gradient of one output of an operation with several."""
-        slots = self.values.setdefault(node, {})
+        if node not in self.values:
+            self.add(node, {})
+        slots = self.values[node]
         slots[index] = slots[index] + value if index in slots else value
 
 
@@ -261,7 +265,7 @@ def _own(value: Tensor, taken: set[int], create_graph: bool) -> Tensor:
         if id(array) in taken:
             with enable_grad():
                 value = value.copy()
-    elif id(array) in taken or value.requires_grad or not array.flags.owndata:
+    elif id(array) in taken or value.requires_grad or array.base is not None:
         value = wrap(value.backend.launch("copy", array), value.backend)
     taken.add(id(value.data))
     return value

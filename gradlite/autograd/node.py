@@ -41,14 +41,10 @@ class Node:
     cycle, and memory returns as soon as the last Tensor goes.
     """
 
-    # Set on an instance only where they differ from these, which keeps recording cheap.
-    hooks: list[Callable[[Tensor], Tensor | None]] | None = None
-    retained: weakref.ref[Tensor] | None = None
-    checkpoint: tuple[Any, int] | None = None
-    output: list[tuple[Any, list[int], int]] | None = None
-    versions: Sequence[int] | None = None
-
-    inputs: list[Any] | None
+    __slots__ = (
+        "__weakref__", "attributes", "backend", "checkpoint", "edges", "hooks", "inputs", "op", "output", "retained",
+        "sequence", "versions",
+    )  # fmt: skip
 
     def __init__(
         self, op: Op, inputs: Sequence[Any], attributes: dict[str, Any], backend: Backend, results: Sequence[Tensor]
@@ -57,30 +53,36 @@ class Node:
         self.attributes = attributes
         self.backend = backend
         self.sequence = next(_sequence)
+        self.hooks: list[Callable[[Tensor], Tensor | None]] | None = None
+        self.retained: weakref.ref[Tensor] | None = None
+        self.checkpoint: tuple[Any, int] | None = None
+        self.output: list[tuple[Any, list[int], int]] | None = None
         saves = op.saves_inputs
-        if mode.checkpoint is not None and mode.checkpoint.takes(self, inputs):
+        if mode.checkpoint is not None and mode.checkpoint.takes(self):
             saves = False
         elif op.saves_output:
-            self.output = [(x.data, (version := x.share_version()), version[0]) for x in results]
+            self.output = []
+            for result in results:
+                counter = result.share_version()
+                self.output.append((result.data, counter, counter[0]))
         # Where the gradient of each input goes: to a node, to a leaf Tensor, or nowhere.
-        self.edges: list[Node | Tensor | None] = []
-        self.inputs = []
+        edges: list[Node | Tensor | None] = []
+        kept, versions = [], []  # the inputs, or what remains of them; how often they had been changed in place
         for position, x in enumerate(inputs):
-            edge = None
+            edge, version = None, 0
             if isinstance(x, Tensor):
                 if x.requires_grad:
                     edge = x.node or x
-                if saves is False or (saves is not True and position not in saves):
+                if x._version is not None:
+                    version = x._version[0]
+                if saves is not True and (saves is False or position not in saves):
                     x = Spec(x.data)
-            self.edges.append(edge)
-            self.inputs.append(x)
-        if saves:
-            self.note_versions()
-
-    def note_versions(self) -> None:
-        """Remember how often the saved inputs had been changed by now."""
-        assert self.inputs is not None
-        self.versions = [x._version[0] if isinstance(x, Tensor) and x._version is not None else 0 for x in self.inputs]
+            edges.append(edge)
+            kept.append(x)
+            versions.append(version)
+        self.edges = edges
+        self.inputs: list[Any] | None = kept
+        self.versions = versions
 
     def saved_inputs(self) -> list[Any]:
         """The inputs: Tensors where saved, else their Specs (shape and dtype); numbers and None as they were given.
@@ -92,10 +94,9 @@ class Node:
             self.checkpoint[0].restore(self)
         if self.inputs is None:
             self.refuse_freed()
-        if self.versions is not None:
-            for x, version in zip(self.inputs, self.versions):
-                if isinstance(x, Tensor) and x._version is not None and x._version[0] != version:
-                    self.refuse_changed("an input", x.shape, x.version - version)
+        for x, version in zip(self.inputs, self.versions):
+            if isinstance(x, Tensor) and x._version is not None and x._version[0] != version:
+                self.refuse_changed("an input", x.shape, x.version - version)
         return self.inputs
 
     def saved_output(self) -> Tensor:
@@ -149,11 +150,14 @@ class Node:
 class Output(Node):
     """One output of an operation that has several: hands its gradient on to that slot."""
 
+    __slots__ = ("index",)
+
     def __init__(self, node: Node, index: int) -> None:
         self.op = node.op
         self.attributes = node.attributes
         self.backend = node.backend
         self.sequence = next(_sequence)
+        self.hooks = self.retained = self.checkpoint = self.output = None
         self.edges = [node]
-        self.inputs = []
+        self.inputs, self.versions = [], []
         self.index = index

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-import numpy as np
-
 from gradlite.autograd.modes import mode
 from gradlite.autograd.node import Node, Output
 from gradlite.backends import Backend, backend_of, get_backend
@@ -62,38 +60,39 @@ class Op:
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Any:
         """Run on Tensors (numbers and None pass as they are; arrays and sequences are converted), and record it."""
-        arrays: list[Any] = []
+        arguments: list[Any] = [self.kernel]  # of the launch: the kernel's name, then arrays, numbers and None
         backend: Backend | None = None
         track = False
         for x in inputs:
             if isinstance(x, Tensor):
-                if backend is None:
+                if x.backend is not backend:
+                    if backend is not None:
+                        self._refuse_mixed_devices(inputs)
                     backend = x.backend
-                elif x.backend is not backend:
-                    self._refuse_mixed_devices(inputs)
-                if x.requires_grad:
-                    track = True
-                arrays.append(x.data)
+                track = track or x.requires_grad
+                arguments.append(x.data)
             elif x is None or isinstance(x, SCALARS):
-                arrays.append(x)
+                arguments.append(x)
             else:
-                return self(*[_as_input(y) for y in inputs], **attributes)
+                return self(*_as_inputs(inputs), **attributes)
         if backend is None:
             return self(*[Tensor(x) if isinstance(x, SCALARS) else x for x in inputs], **attributes)
         try:
             if self.kernel is not None:
-                out = backend.launch(self.kernel, *arrays, **attributes)
+                out = backend.launch(*arguments, **attributes)
             else:
-                out = self.forward(backend, *arrays, **attributes)
+                out = backend.call(self.forward, backend, *arguments[1:], **attributes)
         except ValueError as error:
-            self._explain(error, arrays)
+            self._explain(error, arguments[1:])
         track = track and self.differentiable and mode.grad
-        if isinstance(out, tuple):
-            return self._several(out, inputs, attributes, backend, track)
-        result = wrap(out if isinstance(out, backend.array_type) else backend.asarray(out), backend)
+        if not isinstance(out, backend.array_type):
+            if isinstance(out, tuple):
+                return self._several(out, inputs, attributes, backend, track)
+            out = backend.asarray(out)
+        result = wrap(out, backend)
         if self.view:
             result._version = next(x for x in inputs if isinstance(x, Tensor)).share_version()
-        if track and result.data.dtype.kind == "f":
+        if track and out.dtype.kind == "f":
             result.node = Node(self, inputs, attributes, backend, (result,))
             result.requires_grad = True
         return result
@@ -142,8 +141,10 @@ class WithDerivatives(Op):
         gradient, attributes = gradients[0], node.attributes
         results: list[Tensor | None] = []
         for edge, derivative in zip(node.edges, self.derivatives):
-            needed = edge is not None and derivative is not None
-            results.append(derivative(gradient, out, *inputs, **attributes) if needed else None)  # type: ignore[misc]
+            if edge is None or derivative is None:
+                results.append(None)
+            else:
+                results.append(derivative(gradient, out, *inputs, **attributes))
         return results
 
 
@@ -152,10 +153,25 @@ def _array(x: Any, backend: Backend) -> Any:
     return x if isinstance(x, backend.array_type) else backend.asarray(x)
 
 
-def _as_input(x: Any) -> Any:
-    if x is None or isinstance(x, (Tensor, *SCALARS)):
-        return x
-    return Tensor(x)
+def as_tensors(*values: Any) -> list[Any]:
+    """All values as Tensors, and None as it is; data of the host go to the device of the first one that is a Tensor."""
+    first = None
+    for x in values:
+        if isinstance(x, Tensor):
+            first = x
+            break
+    return [x if x is None or isinstance(x, Tensor) else _placed(x, first) for x in values]
+
+
+def _as_inputs(inputs: Sequence[Any]) -> list[Any]:
+    """Arrays and sequences among the inputs as Tensors; numbers and None stay what they are."""
+    converted = iter(as_tensors(*[x for x in inputs if x is not None and not isinstance(x, SCALARS)]))
+    return [x if x is None or isinstance(x, SCALARS) else next(converted) for x in inputs]
+
+
+def _placed(x: Any, like: Tensor | None) -> Tensor:
+    """Data as a Tensor: on a GPU where it is, from the host on the device of ``like``, or the current one."""
+    return Tensor(x, device=None if like is None or hasattr(x, "__cuda_array_interface__") else like.backend)
 
 
 def op(*derivatives: Derivative | None) -> Callable[[Callable[..., Any]], Op]:
@@ -223,9 +239,10 @@ class _Transfer(Op):
 
 
 def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
-    """``x`` as a Tensor: as it is where it is one; numbers take the dtype of ``like`` where that is floating point."""
+    """``x`` as a Tensor: as it is where it is one; data of the host go to the device of ``like``, and numbers take its
+    dtype where that is floating point."""
     if isinstance(x, Tensor):
         return x
-    if like is not None and not isinstance(x, np.ndarray) and backend_of(x) is None:
+    if like is not None and backend_of(x) is None:
         return Tensor(x, dtype=like.dtype if like.dtype.kind == "f" else None, device=like.backend)
-    return Tensor(x)
+    return _placed(x, like)

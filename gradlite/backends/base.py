@@ -8,10 +8,11 @@ a backend replaces those that it computes faster, by name. Derivatives are not k
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from types import ModuleType
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -32,6 +33,18 @@ ARRAY_FUNCTIONS = (
 # fmt: on
 
 
+# Bytes that memory and processor exchange at a time.
+CACHE_LINE = 64
+
+
+class Memory(NamedTuple):
+    """Where an array lies: what identifies the allocation while it lives, the offset in it, and its size in bytes."""
+
+    identity: int
+    offset: int
+    nbytes: int
+
+
 class Backend:
     """An array module, a device, and the kernels that run there.
 
@@ -39,12 +52,17 @@ class Backend:
         xp: the array module (``numpy`` or ``cupy``).
         device: the name that users give it: ``"cpu"``, ``"gpu:0"``.
         kernels: faster kernels that replace the reference ones of the same names.
+
+    Attributes:
+        fusions: the rules by which launches of recorded programs are joined here; see ``gradlite.recording.fusion``.
     """
+
+    fusions: frozenset[str] = frozenset({"activation", "activation gradient"})
 
     def __init__(self, xp: ModuleType, device: str, kernels: dict[str, Callable[..., Any]] | None = None) -> None:
         self.xp = xp
         self.device = device
-        self.array_type: type = xp.ndarray
+        self.array_type: Any = xp.ndarray
         self.kernels: dict[str, Callable[..., Any]] = {name: getattr(xp, name) for name in ARRAY_FUNCTIONS}
         self.kernels.update((name, partial(kernel, xp)) for name, kernel in REFERENCE.items())
         if kernels:
@@ -56,10 +74,63 @@ class Backend:
     def __repr__(self) -> str:
         return f"<Backend {self.device} on {self.xp.__name__}>"
 
+    # There is one object for each device, which copies and files refer to by its name.
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Backend:
+        return self
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        from gradlite.backends import existing_backend
+
+        return existing_backend, (self.device,)
+
     def launch(self, kernel: str, *arrays: Any, **attributes: Any) -> Any:
         """Run the kernel named ``kernel``. Everything that computes passes here, so this is also where a step
         can be recorded."""
         return self.kernels[kernel](*arrays, **attributes)
+
+    def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
+        """``function(*arguments, **options)`` where this device's work is done: for what uses the array module itself,
+        such as views, and operations that users write."""
+        return function(*arguments, **options)
+
+    def entered(self) -> AbstractContextManager[None]:
+        """Inside, the current thread is where this device's work is done, so that each launch need not go there."""
+        return nullcontext()
+
+    def adopt(self) -> Callable[[], None]:
+        """Go there for good; the function that this returns goes back."""
+        return lambda: None
+
+    # For recorded programs (see gradlite.recording): where an array lies, memory to lay arrays in, and how calls run.
+
+    def memory_of(self, array: Any) -> Memory:
+        """The allocation that ``array`` lies in, and where in it its first element is."""
+        owner = array
+        while isinstance(owner.base, self.array_type):
+            owner = owner.base
+        start = array.__array_interface__["data"][0] - owner.__array_interface__["data"][0]
+        return Memory(id(owner), start, owner.nbytes)
+
+    def arena(self, nbytes: int) -> Any:
+        """Bytes in one piece, which begin at a cache line."""
+        space = self.xp.empty(nbytes + CACHE_LINE, np.uint8)
+        start = -space.__array_interface__["data"][0] % CACHE_LINE
+        return space[start : start + nbytes]
+
+    def view_of_arena(self, arena: Any, offset: int, like: Any) -> Any:
+        """An array with shape, dtype and strides of ``like`` whose first element is at ``offset`` in the arena."""
+        # Negative strides reach in front of the first element, so this is no plain slice.
+        return self.xp.ndarray(like.shape, like.dtype, arena, offset, like.strides)
+
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+        """One function that makes all calls in order."""
+
+        def run() -> None:
+            for call in calls:
+                call()
+
+        return run
 
     # Memory. All buffers come from here; nothing above this class calls the array module.
 
@@ -79,9 +150,24 @@ class Backend:
         """An array filled with ``value``."""
         return self.xp.full(shape, value, dtype)
 
+    def from_dlpack(self, array: Any) -> Any:
+        """Another library's array on this device as an array of the array module, on the same memory."""
+        return self.xp.from_dlpack(array)
+
     def to_numpy(self, array: Any) -> np.ndarray:
         """The values on the host, as a fresh NumPy array. On a GPU this waits for the device."""
         return np.array(array)
 
+    def item(self, array: Any) -> Any:
+        """The one element of ``array`` as a Python number. On a GPU this waits for the device."""
+        return array.item()
+
     def synchronize(self) -> None:
         """Wait until everything launched has finished."""
+
+    def memory_stats(self) -> dict[str, int]:
+        """Bytes of device memory by kind; nothing for the CPU, whose memory is the operating system's affair."""
+        return {}
+
+    def empty_cache(self) -> None:
+        """Give memory that is kept for later arrays back to the driver."""

@@ -5,9 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Any
 
-import numpy as np
-
-from gradlite.backends import default_backend
+from gradlite.backends import Backend, gpu_of
 from gradlite.tensor import Tensor
 
 
@@ -45,9 +43,9 @@ class Variable(Tensor):
                 raise ValueError(f"Variable {name!r} with a function as its value needs a shape.")
             value = value(tuple(shape), dtype or "float32")
         super().__init__(value, dtype=dtype)
-        # A copy: the memory is this variable's own, whatever the value came from.
-        self.backend = default_backend() if not isinstance(value, Tensor) else self.backend
-        self.data = self.backend.copy(self.backend.asarray(self.data))
+        # The memory is this variable's own, whatever the value came from; an upload is a copy already.
+        if self.device == "cpu" or isinstance(value, Tensor) or gpu_of(value) is not None:
+            self.data = self.backend.copy(self.data)
         self.name = name
         self.path = name
         self.regularizer = regularizer
@@ -63,6 +61,13 @@ class Variable(Tensor):
     def trainable(self, trainable: bool) -> None:
         self._trainable = bool(trainable)
         self.requires_grad = self._trainable and self.data.dtype.kind == "f"
+
+    def move_to(self, backend: Backend) -> None:
+        """Change to another device, with the values; nothing happens where the variable is there already."""
+        if backend is not self.backend:
+            self.data = backend.asarray(self.numpy())
+            self.backend = backend
+            self.bump_version()
 
     @property
     def value(self) -> Tensor:
@@ -93,14 +98,16 @@ class Variable(Tensor):
             raise ValueError(
                 f"{what}() of variable {self.path!r} needs a value of shape {self.shape}. Received: {value.shape}."
             )
-        return value
+        return value if value.backend is self.backend else Tensor(value, device=self.backend)
 
     def __reduce__(self) -> tuple[Any, ...]:
         parts = (self.numpy(), self._trainable, self.name, self.path, self.regularizer, self.constraint)
         return rebuild_variable, parts
 
     def __deepcopy__(self, memo: dict[int, Any]) -> Variable:
-        result = rebuild_variable(*self.__reduce__()[1])
+        result = rebuild_variable(
+            self.detach(), self._trainable, self.name, self.path, self.regularizer, self.constraint
+        )
         memo[id(self)] = result
         return result
 
@@ -109,9 +116,9 @@ class Variable(Tensor):
 
 
 def rebuild_variable(
-    values: np.ndarray, trainable: bool, name: str, path: str, regularizer: Any = None, constraint: Any = None
+    values: Any, trainable: bool, name: str, path: str, regularizer: Any = None, constraint: Any = None
 ) -> Variable:
-    """Make a pickled Variable again."""
+    """Make a pickled Variable again: on the current device, whatever it was on; a copied one where it was."""
     result = Variable(values, trainable=trainable, name=name, regularizer=regularizer, constraint=constraint)
     result.path = path
     return result

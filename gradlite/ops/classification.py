@@ -9,7 +9,7 @@ from gradlite.autograd import Node, Op, as_tensor
 from gradlite.ops.elementwise import exp, floating, sigmoid
 from gradlite.ops.indexing import one_hot, take_along_axis
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
-from gradlite.ops.reductions import logsumexp, sum
+from gradlite.ops.reductions import logsumexp, mean, sum
 from gradlite.ops.shape import expand_dims, normalize_axis, reshape, squeeze, swapaxes
 from gradlite.tensor import Tensor
 
@@ -140,6 +140,56 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
         )
     losses, _ = _sparse(reshape(logits, (-1, logits.shape[-1])), reshape(labels, (-1,)))
     return reshape(losses, labels.shape)
+
+
+def _loss_definition(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    losses, p = _sparse_definition(logits, labels)
+    n, k = logits.shape
+    return mean(losses), (p - one_hot(labels, k, p.dtype)) / n, p
+
+
+class _CrossEntropyLoss(Op):
+    """(logits (n, k), labels (n,)) -> (the mean loss, its gradient in the logits, probabilities) in one kernel."""
+
+    name = kernel = "sparse_softmax_cross_entropy_loss"
+    saves_inputs = True
+    saves_output = True
+    outputs = 3
+
+    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
+        if gradients[1] is not None or gradients[2] is not None:
+            return vjp_by_definition(_loss_definition, node, gradients)
+        g = gradients[0]
+        assert g is not None
+        return [node.saved_outputs()[1] * g, None]
+
+
+_loss = _CrossEntropyLoss()
+
+
+def sparse_softmax_cross_entropy_loss(labels: Any, logits: Any) -> Tensor:
+    """The mean of ``sparse_softmax_cross_entropy`` over a batch; forward and backward are one kernel.
+
+    Args:
+        labels: integers (n,) in [0, k).
+        logits: (n, k), with n > 0.
+
+    Returns:
+        (), the mean loss.
+
+    >>> import gradlite
+    >>> from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
+    >>> sparse_softmax_cross_entropy_loss([1, 1], gradlite.Tensor([[0.0, 1000.0], [1000.0, 0.0]])).item()
+    500.0
+    """
+    logits = floating(logits)
+    labels = labels if isinstance(labels, Tensor) else Tensor(labels, device=logits.device)
+    if logits.ndim != 2 or labels.shape != logits.shape[:1] or labels.dtype.kind not in "iu" or not labels.size:
+        raise ValueError(
+            "sparse_softmax_cross_entropy_loss() needs integer labels (n,) for logits (n, k), n > 0. "
+            f"Received: labels of shape {labels.shape} and dtype {labels.dtype}, logits {logits.shape}."
+        )
+    return _loss(logits, labels)[0]
 
 
 def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import Node, Op, as_tensor
+from gradlite.autograd import Node, Op, as_tensors
 from gradlite.ops.elementwise import alike
 from gradlite.ops.kernel import KernelOp
 from gradlite.ops.linear import ACTIVATIONS, before_activation, check_activation, column_sum
@@ -33,16 +33,21 @@ class _Conv2D(Op):
         self.saves_output = activation is not None
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-        (x, w, _), (to_x, to_w, to_bias), g = node.saved_inputs(), node.edges, gradients[0]
+        g = gradients[0]
         assert g is not None
-        if self.activation is not None:
-            g = before_activation(g, node.saved_output(), self.activation)
-        a = {name: value for name, value in node.attributes.items() if name != "activation"}
-        return [
-            None if to_x is None else _input_gradient(g, w, input_shape=x.shape, **a),
-            None if to_w is None else _weight_gradient(x, g, kernel_shape=w.shape, **a),
-            None if to_bias is None else column_sum(g),
-        ]
+        return convolution_gradients(node, g, node.saved_output() if self.saves_output else None, self.activation)
+
+
+def convolution_gradients(node: Node, g: Tensor, y: Any, activation: str | None) -> list[Tensor | None]:
+    """The gradients in image, kernel and bias of a node that convolves, from the gradient of its activated output y."""
+    (x, w, _), (to_x, to_w, to_bias) = node.saved_inputs(), node.edges
+    g = before_activation(g, y, activation)
+    a = {name: value for name, value in node.attributes.items() if name != "activation"}
+    return [
+        None if to_x is None else _input_gradient(g, w, input_shape=x.shape, **a),
+        None if to_w is None else _weight_gradient(x, g, kernel_shape=w.shape, **a),
+        None if to_bias is None else column_sum(g),
+    ]
 
 
 _activated = {activation: _Conv2D(activation) for activation in (None, *ACTIVATIONS)}
@@ -154,19 +159,36 @@ def conv2d(
     >>> gradlite.conv2d(gradlite.ones((1, 5, 5, 2)), gradlite.ones((3, 3, 2, 4)), padding="same").shape
     (1, 5, 5, 4)
     """
+    x, w, bias, attributes = convolution_attributes(
+        x, w, bias, "conv2d", strides, padding, dilation, groups, activation
+    )
+    return _activated[activation](x, w, bias, **attributes, activation=activation)
+
+
+def convolution_attributes(
+    x: Any,
+    w: Any,
+    bias: Any,
+    name: str,
+    strides: int | Sequence[int] = 1,
+    padding: Any = "valid",
+    dilation: int | Sequence[int] = 1,
+    groups: int = 1,
+    activation: str | None = None,
+) -> tuple[Tensor, Tensor, Any, dict[str, Any]]:
+    """The arguments of a convolution checked, of one type, and as its kernels take them."""
     x, w, bias = alike(x, w, bias)
-    _check_shapes(x, w, bias, groups, "conv2d")
+    _check_shapes(x, w, bias, groups, name)
     steps, gaps = pair(strides, "strides"), pair(dilation, "dilation")
     borders = explicit_padding(padding, x.shape[1:3], w.shape[:2], steps, gaps)
     for n, k, s, d, p in zip(x.shape[1:3], w.shape[:2], steps, gaps, borders):
         if output_length(n, k, s, d, p) < 1:
             raise ValueError(
-                f"conv2d(): a kernel of {w.shape[:2]} with dilation {gaps} is larger than the image {x.shape[1:3]} "
+                f"{name}(): a kernel of {w.shape[:2]} with dilation {gaps} is larger than the image {x.shape[1:3]} "
                 f"with padding {borders}. Use padding='same' or a larger image."
             )
-    check_activation(activation, "conv2d")
-    operation = _activated[activation]
-    return operation(x, w, bias, strides=steps, padding=borders, dilation=gaps, groups=groups, activation=activation)
+    check_activation(activation, name)
+    return x, w, bias, {"strides": steps, "padding": borders, "dilation": gaps, "groups": groups}
 
 
 def conv2d_transpose(
@@ -266,7 +288,7 @@ def depthwise_conv2d(x: Any, w: Any, bias: Any = None, **attributes: Any) -> Ten
     >>> gradlite.depthwise_conv2d(gradlite.ones((1, 4, 4, 3)), gradlite.ones((3, 3, 3, 2))).shape
     (1, 2, 2, 6)
     """
-    x, w = as_tensor(x), as_tensor(w)
+    x, w = as_tensors(x, w)
     if x.ndim != 4 or w.ndim != 4 or x.shape[3] != w.shape[2]:
         raise ValueError(
             f"depthwise_conv2d() needs images (n, h, w, c) and a kernel (kh, kw, c, multiplier). "
@@ -297,7 +319,7 @@ def conv1d(
     >>> gradlite.conv1d(gradlite.ones((2, 10, 3)), gradlite.ones((3, 3, 4)), padding="causal").shape
     (2, 10, 4)
     """
-    x, w = as_tensor(x), as_tensor(w)
+    x, w = as_tensors(x, w)
     if x.ndim != 3 or w.ndim != 3:
         raise ValueError(
             f"conv1d() needs sequences (n, length, c) and a kernel (k, c // groups, f). "
@@ -331,7 +353,7 @@ def conv1d_transpose(
     >>> gradlite.conv1d_transpose(gradlite.ones((2, 5, 3)), gradlite.ones((4, 6, 3)), strides=2, padding="same").shape
     (2, 10, 6)
     """
-    x, w = as_tensor(x), as_tensor(w)
+    x, w = as_tensors(x, w)
     y = conv2d_transpose(
         reshape(x, (x.shape[0], x.shape[1], 1, x.shape[2])),
         reshape(w, (w.shape[0], 1, w.shape[1], w.shape[2])),

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import as_tensor
-from gradlite.backends import default_backend, get_backend
+from gradlite.backends import Backend, default_backend, get_backend
 from gradlite.tensor import Tensor, wrap
 
 Shape = int | Sequence[int]
@@ -21,7 +21,7 @@ def full(shape: Shape, value: float, dtype: Any = np.float32, device: str | None
     >>> gradlite.full((2,), 7.0).numpy()
     array([7., 7.], dtype=float32)
     """
-    backend = default_backend() if device is None else get_backend(device)
+    backend = _backend(device)
     lengths = (int(shape),) if isinstance(shape, (int, np.integer)) else tuple(int(n) for n in shape)
     return wrap(backend.full(lengths, value, np.dtype(dtype)), backend)
 
@@ -75,7 +75,7 @@ def arange(start: float, stop: float | None = None, step: float = 1, dtype: Any 
     array([0, 1, 2])
     """
     values = np.arange(start, stop, step) if stop is not None else np.arange(0, start, step)
-    return Tensor(values, dtype=_default(values, dtype), device=device)
+    return Tensor(values, dtype=_default(values, dtype), device=_backend(device))
 
 
 def linspace(start: float, stop: float, number: int = 50, dtype: Any = np.float32, device: Any = None) -> Tensor:
@@ -85,7 +85,7 @@ def linspace(start: float, stop: float, number: int = 50, dtype: Any = np.float3
     >>> gradlite.linspace(0, 1, 3).numpy()
     array([0. , 0.5, 1. ], dtype=float32)
     """
-    return Tensor(np.linspace(start, stop, number), dtype=dtype, device=device)
+    return Tensor(np.linspace(start, stop, number), dtype=dtype, device=_backend(device))
 
 
 def eye(rows: int, columns: int | None = None, dtype: Any = np.float32, device: Any = None) -> Tensor:
@@ -96,7 +96,12 @@ def eye(rows: int, columns: int | None = None, dtype: Any = np.float32, device: 
     array([[1., 0.],
            [0., 1.]], dtype=float32)
     """
-    return Tensor(np.eye(rows, columns), dtype=dtype, device=device)
+    return Tensor(np.eye(rows, columns), dtype=dtype, device=_backend(device))
+
+
+def _backend(device: Any) -> Backend:
+    """The backend of a device's name, or the current one."""
+    return default_backend() if device is None else get_backend(device)
 
 
 def _default(values: np.ndarray, dtype: Any) -> Any:

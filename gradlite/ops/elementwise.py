@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import as_tensor
+from gradlite.autograd import as_tensor, as_tensors
 from gradlite.ops.kernel import KernelOp
 from gradlite.tensor import Tensor
 
@@ -245,7 +245,7 @@ def floating(x: Any) -> Tensor:
 
 def alike(*inputs: Any) -> list[Any]:
     """The inputs as Tensors of one floating-point type, by NumPy's promotion; None stays None."""
-    tensors: list[Any] = [None if x is None else as_tensor(x) for x in inputs]
+    tensors = as_tensors(*inputs)
     dtype = tensors[0].data.dtype
     done = dtype.kind == "f"
     for x in tensors:

@@ -15,23 +15,21 @@ from gradlite.ops.shape import flip, normalize_axis, reshape
 from gradlite.tensor import SCALARS, Tensor
 
 
-def index(parts: Any) -> Any:
-    """An index as the array module takes it: Tensors become their arrays, lists become arrays."""
+def index(parts: Any, backend: Backend) -> Any:
+    """An index as the array module of ``backend`` takes it: Tensors, arrays and lists become arrays there."""
     if isinstance(parts, tuple):
-        return tuple(_index_part(part) for part in parts)
-    return _index_part(parts)
+        return tuple(_index_part(part, backend) for part in parts)
+    return _index_part(parts, backend)
 
 
-def _index_part(part: Any) -> Any:
+def _index_part(part: Any, backend: Backend) -> Any:
     if part is None or part is Ellipsis:
         return part
     if isinstance(part, slice):
         return slice(*(None if n is None else operator.index(n) for n in (part.start, part.stop, part.step)))
     if isinstance(part, Tensor):
-        part = part.data
-    elif isinstance(part, (bool, np.bool_)):
-        return np.asarray(part)
-    elif isinstance(part, (int, np.integer)):
+        part = plain(part, backend)
+    elif isinstance(part, (int, np.integer)) and not isinstance(part, bool):
         return int(part)
     elif backend_of(part) is None:
         part = np.asarray(part, dtype=np.int64 if isinstance(part, (list, tuple)) and not part else None)
@@ -40,7 +38,7 @@ def _index_part(part: Any) -> Any:
             f"An index consists of integers, slices, None, ..., or arrays of integers or booleans. "
             f"Received: an array of dtype {part.dtype}."
         )
-    return part
+    return backend.asarray(part)
 
 
 _view = ViewOp(
@@ -69,7 +67,8 @@ def getitem(x: Any, parts: Any) -> Tensor:
     array([[0, 2],
            [3, 5]])
     """
-    parts = index(parts)
+    x = as_tensor(x)
+    parts = index(parts, x.backend)
     return _view(x, index=parts) if is_basic(parts) else _gather(x, index=parts)
 
 
@@ -145,7 +144,7 @@ def take_along_axis(x: Any, indices: Any, axis: int) -> Tensor:
 
 
 def _integers(indices: Any, like: Tensor, name: str) -> Tensor:
-    picks = indices if isinstance(indices, Tensor) else Tensor(np.asarray(indices, dtype=None), device=like.device)
+    picks = indices if isinstance(indices, Tensor) else Tensor(np.asarray(indices, dtype=None), device=like.backend)
     if picks.dtype.kind not in "iu":
         raise TypeError(f"{name}() needs integer indices. Received: dtype {picks.dtype}.")
     return picks

@@ -7,7 +7,7 @@ import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from gradlite.autograd import Node, Op, as_tensor
+from gradlite.autograd import Node, Op, as_tensors
 from gradlite.ops.elementwise import alike, relu, relu_gradient, sigmoid, tanh
 from gradlite.ops.indexing import getitem
 from gradlite.ops.kernel import KernelOp, vjp_by_definition
@@ -37,7 +37,7 @@ def matmul(a: Any, b: Any) -> Tensor:
     >>> gradlite.matmul(gradlite.ones((2, 3)), gradlite.ones((3, 4))).shape
     (2, 4)
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = as_tensors(a, b)
     if a.ndim == 0 or b.ndim == 0 or a.shape[-1] != b.shape[-2 if b.ndim > 1 else 0]:
         raise ValueError(
             f"matmul() needs (..., n, k) and (..., k, m) with the same k. Received: shapes {a.shape} and {b.shape}."
@@ -170,7 +170,7 @@ def tensordot(a: Any, b: Any, axes: int | Sequence[Any] = 2) -> Tensor:
     >>> gradlite.tensordot(gradlite.ones((2, 3, 4)), gradlite.ones((4, 3, 5)), axes=([1, 2], [1, 0])).shape
     (2, 5)
     """
-    a, b = as_tensor(a), as_tensor(b)
+    a, b = as_tensors(a, b)
     if isinstance(axes, int):
         left, right = list(range(a.ndim - axes, a.ndim)), list(range(axes))
     else:
@@ -230,7 +230,7 @@ def einsum(subscripts: str, *operands: Any) -> Tensor:
     >>> gradlite.einsum("ij,jk->ik", gradlite.ones((2, 3)), gradlite.ones((3, 4))).shape
     (2, 4)
     """
-    tensors = [as_tensor(x) for x in operands]
+    tensors = as_tensors(*operands)
     sources, arrow, result = subscripts.replace(" ", "").partition("->")
     terms = sources.split(",")
     if len(terms) != len(tensors):

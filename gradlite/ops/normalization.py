@@ -22,7 +22,7 @@ def _normalize(x: Tensor, gamma: Any, beta: Any, centre: Tensor, variance: Tenso
     return y if beta is None else y + beta
 
 
-def _moments(x: Tensor, axis: tuple[int, ...], keepdims: bool) -> tuple[Tensor, Tensor]:
+def moments(x: Tensor, axis: tuple[int, ...], keepdims: bool) -> tuple[Tensor, Tensor]:
     """Mean and population variance, in two passes: E[x^2] - E[x]^2 loses everything when the mean is large."""
     centre = mean(x, axis, keepdims=True)
     variance = mean(square(x - centre), axis, keepdims=keepdims)
@@ -30,12 +30,12 @@ def _moments(x: Tensor, axis: tuple[int, ...], keepdims: bool) -> tuple[Tensor, 
 
 
 def _batch_norm_definition(x: Tensor, gamma: Any, beta: Any, *, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    centre, variance = _moments(x, tuple(range(x.ndim - 1)), False)
+    centre, variance = moments(x, tuple(range(x.ndim - 1)), False)
     return _normalize(x, gamma, beta, centre, variance, epsilon), centre, variance
 
 
 def _layer_norm_definition(x: Tensor, gamma: Any, beta: Any, *, epsilon: float) -> tuple[Tensor, Tensor, Tensor]:
-    centre, variance = _moments(x, (x.ndim - 1,), True)
+    centre, variance = moments(x, (x.ndim - 1,), True)
     y = _normalize(x, gamma, beta, centre, variance, epsilon)
     return y, reshape(centre, x.shape[:-1]), reshape(variance, x.shape[:-1])
 
@@ -52,7 +52,7 @@ def _gradient_definition(
     return inner * deviation, (g * normalized).sum(rows), g.sum(rows)
 
 
-def _batch_norm_gradient_definition(
+def batch_norm_gradient_definition(
     g: Tensor, x: Tensor, gamma: Any, centre: Tensor, variance: Tensor, *, epsilon: float
 ) -> tuple[Tensor, Tensor, Tensor]:
     return _gradient_definition(g, x, gamma, centre, variance, epsilon, tuple(range(x.ndim - 1)))
@@ -100,7 +100,7 @@ class _NormGradient(Op):
 
 
 _batch_norm = _Norm(
-    "batch_norm", _batch_norm_definition, _NormGradient("batch_norm_gradient", _batch_norm_gradient_definition)
+    "batch_norm", _batch_norm_definition, _NormGradient("batch_norm_gradient", batch_norm_gradient_definition)
 )
 _layer_norm = _Norm(
     "layer_norm", _layer_norm_definition, _NormGradient("layer_norm_gradient", _layer_norm_gradient_definition)
@@ -219,7 +219,7 @@ def group_norm(x: Any, groups: int, gamma: Any = None, beta: Any = None, epsilon
     if groups < 1 or channels % groups:
         raise ValueError(f"group_norm() needs groups that divide the {channels} channels. Received: groups={groups}.")
     parts = reshape(x, (x.shape[0], -1, groups, channels // groups))
-    centre, variance = _moments(parts, (1, 3), True)
+    centre, variance = moments(parts, (1, 3), True)
     y = reshape(_normalize(parts, None, None, centre, variance, epsilon), x.shape)
     if gamma is not None:
         y = y * gamma

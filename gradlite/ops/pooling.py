@@ -23,11 +23,11 @@ class _MaxPool2D(Op):
 
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
         (x,), (_, index) = node.saved_inputs(), node.saved_outputs()
-        return [_scatter(gradients[0], index, input_shape=x.shape, **node.attributes)]
+        return [scatter_pooled(gradients[0], index, input_shape=x.shape, **node.attributes)]
 
 
 _max_pool2d = _MaxPool2D()
-_scatter = KernelOp(
+scatter_pooled = KernelOp(
     "max_pool2d_scatter",
     "Every gradient at the tap that was the maximum.",
     lambda gg, out, g, index, input_shape, **a: _gather(gg, index, **a),
@@ -37,7 +37,7 @@ _scatter = KernelOp(
 _gather: KernelOp = KernelOp(
     "max_pool2d_gather",
     "The tap that was the maximum: the transpose of the scatter.",
-    lambda g, out, x, index, **a: _scatter(g, index, input_shape=x.shape, **a),
+    lambda g, out, x, index, **a: scatter_pooled(g, index, input_shape=x.shape, **a),
     None,
     inputs=(1,),
 )
@@ -73,7 +73,7 @@ _upsample2d_bilinear_gradient: KernelOp = KernelOp(
 )
 
 
-def _windows(x: Tensor, window: Any, strides: Any, padding: Any, name: str) -> dict[str, Any]:
+def pooling_attributes(x: Tensor, window: Any, strides: Any, padding: Any, name: str) -> dict[str, Any]:
     """The checked attributes of a pooling kernel."""
     if x.ndim != 4:
         raise ValueError(f"{name}() needs images (n, h, w, c). Received: shape {x.shape}.")
@@ -110,7 +110,7 @@ def max_pool2d(
     array([ 5.,  7., 13., 15.], dtype=float32)
     """
     x = as_tensor(x)
-    return _max_pool2d(x, **_windows(x, window, strides, padding, "max_pool2d"))[0]
+    return _max_pool2d(x, **pooling_attributes(x, window, strides, padding, "max_pool2d"))[0]
 
 
 def avg_pool2d(
@@ -123,7 +123,7 @@ def avg_pool2d(
     1.5
     """
     x = floating(x)
-    return _avg_pool2d(x, **_windows(x, window, strides, padding, "avg_pool2d"))
+    return _avg_pool2d(x, **pooling_attributes(x, window, strides, padding, "avg_pool2d"))
 
 
 def _as_image(x: Any, window: int, strides: int | None, padding: Any, name: str) -> tuple[Tensor, dict[str, Any]]:

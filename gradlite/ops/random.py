@@ -24,12 +24,17 @@ _dropout: KernelOp = KernelOp(
 _random_normal = KernelOp("random_normal", "Normal noise.")
 
 
-def _draw(generator: Generator | None, backend: Backend) -> Tensor:
+def draw(generator: Generator | None, backend: Backend) -> Tensor:
     """The state of the next draw; under a checkpoint's second run the one of the first."""
     source = default_generator() if generator is None else generator
     if mode.checkpoint is not None:
         return wrap(mode.checkpoint.random(lambda: source.draw(backend)), backend)
     return wrap(source.draw(backend), backend)
+
+
+def dropout_as_drawn(x: Tensor, state: Tensor, rate: float) -> Tensor:
+    """``dropout`` with a draw that was made before."""
+    return _dropout(x, state, rate=float(rate), noise_shape=None)
 
 
 def dropout(
@@ -52,7 +57,7 @@ def dropout(
         raise ValueError(f"dropout() needs a rate in [0, 1]. Received: rate={rate}.")
     if rate == 0:
         return x
-    return _dropout(x, _draw(generator, x.backend), rate=float(rate), noise_shape=noise_shape)
+    return _dropout(x, draw(generator, x.backend), rate=float(rate), noise_shape=noise_shape)
 
 
 def random_normal(like: Tensor, mean: float = 0.0, stddev: float = 1.0, generator: Generator | None = None) -> Tensor:
@@ -63,5 +68,5 @@ def random_normal(like: Tensor, mean: float = 0.0, stddev: float = 1.0, generato
     >>> random_normal(gradlite.ones((2, 3))).shape
     (2, 3)
     """
-    noise = _random_normal(_draw(generator, like.backend), shape=like.shape, dtype=np.dtype(like.dtype))
+    noise = _random_normal(draw(generator, like.backend), shape=like.shape, dtype=np.dtype(like.dtype))
     return multiply(noise, stddev) + mean

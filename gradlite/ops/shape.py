@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import Node, Op, as_tensor
+from gradlite.autograd import Node, Op, as_tensor, as_tensors
 from gradlite.ops.kernel import KernelOp, ViewOp
 from gradlite.tensor import Tensor
 
@@ -185,7 +185,7 @@ def concatenate(tensors: Sequence[Any], axis: int = 0) -> Tensor:
     >>> gradlite.concatenate([gradlite.zeros((2, 3)), gradlite.ones((1, 3))]).shape
     (3, 3)
     """
-    parts = [as_tensor(x) for x in tensors]
+    parts = as_tensors(*tensors)
     if not parts:
         raise ValueError("concatenate() needs at least one tensor.")
     axis = normalize_axis(axis, parts[0].ndim)

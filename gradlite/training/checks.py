@@ -8,6 +8,9 @@ from typing import Any
 
 import numpy as np
 
+from gradlite import ops
+from gradlite.autograd import no_grad
+from gradlite.backends import gpu_of
 from gradlite.tensor import Tensor
 from gradlite.training.structure import flatten, map_structure, named
 
@@ -37,13 +40,15 @@ def warn_of_missing_numbers(**parts: Any) -> None:
     """Warn, naming the array, where data holds NaN or infinity: training on it makes every weight NaN."""
     for name, part in parts.items():
         for label, array in named(part, name):
-            values = array.data if isinstance(array, Tensor) else np.asarray(array)
+            on_device = isinstance(array, Tensor) or gpu_of(array) is not None
+            values = Tensor(array) if on_device else Tensor(np.asarray(array), device="cpu")
             # A sum is the cheapest look at every element: one NaN or infinity makes it so. (Overflow only asks again.)
-            with np.errstate(over="ignore", invalid="ignore"):
+            with np.errstate(over="ignore", invalid="ignore"), no_grad():
                 suspicious = values.dtype.kind == "f" and not np.isfinite(float(values.sum()))
             if not suspicious:
                 continue
-            nans, infinities = int((values != values).sum()), int((abs(values) == np.inf).sum())
+            with no_grad():
+                nans, infinities = (int(ops.count_nonzero(test(values))) for test in (ops.isnan, ops.isinf))
             if nans or infinities:
                 warnings.warn(
                     f"{label} holds {nans} NaN and {infinities} infinite numbers of {values.size}: "

@@ -166,6 +166,7 @@ class CompiledMetrics:
                     metric = keras_metrics.resolve(identifier, () if label is None else label.shape, output.value.shape)
                     if len(outputs) > 1 and not metric.name.startswith(f"{output.name}_"):
                         metric.name = f"{output.name}_{metric.name}"
+                    metric.move_to(output.value.backend)
                     metric.name = _free_name(metric.name, [taken.name for taken, _, _ in entries], weighted)
                     entries.append((metric, output.key, weighted))
         self._entries = entries

@@ -28,6 +28,7 @@ class Batch(NamedTuple):
     sample_weight: Any
     size: int
     unchecked: Any = None  # labels that nobody has compared with the loss yet
+    fixed: bool = False  # whether all batches of this size come in the same memory
 
 
 class ArrayFeed:
@@ -48,16 +49,17 @@ class ArrayFeed:
         self.steps: int | None = steps or math.ceil(self.samples / batch_size)
         self._given_steps = steps
         self._rest: Iterator[Batch] = iter(())
-        self._backend = backend
+        self.backend = backend
         self._generator = generator
+        # The labels of all samples, as they were given: a check of host arrays need not fetch them from a device.
+        self.labels = y
+        # Uploaded once, in the type that they have: images of bytes stay bytes until the first layer.
         self._arrays = tuple(
             map_structure(lambda a: as_device_tensor(a, backend), part) for part in (x, y, sample_weight)
         )
-
-    @property
-    def labels(self) -> Any:
-        """The labels of all samples."""
-        return self._arrays[1]
+        # Set for steps that are captured: batches of one size then come in the same memory, one after the other.
+        self.fixed = False
+        self._buffers: dict[tuple[int, int], Tensor] = {}
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch: all, or as many as ``steps`` says, going on where the epoch before ended."""
@@ -79,7 +81,8 @@ class ArrayFeed:
         """All samples once; the last batch may be smaller."""
         order = None
         if self._generator is not None:
-            order = self._backend.asarray(self._generator.permutation(self.samples))
+            state = self._generator.draw(self.backend)
+            order = self.backend.launch("random_permutation", state, size=self.samples)
         for start in range(0, self.samples, self.batch_size):
             yield self._cut(order, start, min(start + self.batch_size, self.samples))
 
@@ -91,12 +94,25 @@ class ArrayFeed:
         """The samples from ``start`` to ``stop`` of the epoch's order."""
 
         def rows(tensor: Tensor) -> Tensor:
+            target = self._buffer(tensor, stop - start) if self.fixed else None
+            out = None if target is None else target.data
+            if order is None and out is None:
+                return wrap(tensor.data[start:stop], self.backend)
             if order is None:
-                return wrap(tensor.data[start:stop], self._backend)
-            return wrap(self._backend.launch("take", tensor.data, order[start:stop], axis=0), self._backend)
+                found = self.backend.launch("copy", tensor.data[start:stop], out=out)
+            else:
+                found = self.backend.launch("take", tensor.data, order[start:stop], axis=0, out=out)
+            return wrap(found, self.backend) if target is None else target
 
         x, y, weight = (map_structure(rows, part) for part in self._arrays)
-        return Batch(x, y, weight, stop - start)
+        return Batch(x, y, weight, stop - start, fixed=self.fixed)
+
+    def _buffer(self, tensor: Tensor, size: int) -> Tensor:
+        """The memory for ``size`` rows of a tensor."""
+        key = id(tensor), size
+        if key not in self._buffers:
+            self._buffers[key] = wrap(self.backend.empty((size, *tensor.shape[1:]), tensor.dtype), self.backend)
+        return self._buffers[key]
 
 
 class IterableFeed:
@@ -106,7 +122,7 @@ class IterableFeed:
         self, source: Iterable[Any], steps: int | None, backend: Backend, class_weight: Any, generator: Generator | None
     ) -> None:
         self._source = source
-        self._backend = backend
+        self.backend = backend
         self._class_weight = class_weight
         self._generator = generator
         self._once = hasattr(source, "__next__")
@@ -195,7 +211,7 @@ class IterableFeed:
             weight = weights_of_classes(self._class_weight, y, weight)
         x, y, weight = (map_structure(as_host_array, part) for part in (x, y, weight))
         labels = None if any(isinstance(leaf, Tensor) for leaf in flatten(y)) else y
-        x, y, weight = (map_structure(lambda a: as_device_tensor(a, self._backend), part) for part in (x, y, weight))
+        x, y, weight = (map_structure(lambda a: as_device_tensor(a, self.backend), part) for part in (x, y, weight))
         return Batch(x, y, weight, size, unchecked=labels)
 
 
@@ -279,9 +295,13 @@ def numbers_as_array(part: Any) -> Any:
 
 
 def as_host_array(array: Any) -> Any:
-    """An array of numbers: Tensors as they are, everything else as NumPy's, floating point in the default type."""
+    """An array of numbers: Tensors as they are, arrays on a GPU as Tensors there, everything else as NumPy's; floating
+    point in the default type."""
     if isinstance(array, Tensor):
         return array.detach()
+    if hasattr(array, "__cuda_array_interface__"):
+        tensor = Tensor(array)
+        return tensor.astype(keras_backend.floatx()) if tensor.dtype.kind == "f" else tensor
     array = np.asarray(array)
     if array.dtype.kind not in "fiub":
         raise ValueError(
@@ -296,6 +316,4 @@ def as_host_array(array: Any) -> Any:
 def as_device_tensor(array: Any, backend: Backend) -> Tensor:
     """A Tensor without history on ``backend``."""
     array = as_host_array(array)
-    if isinstance(array, Tensor):
-        return array if array.backend is backend else Tensor(array.numpy(), device=backend)
-    return Tensor(array, device=backend)
+    return array if isinstance(array, Tensor) and array.backend is backend else Tensor(array, device=backend)

@@ -28,6 +28,7 @@ class Compiled(Layer):
 
     optimizer: Any = None
     stop_training = False
+    run_eagerly = False
     history: Any = None
     _compiled_loss: CompiledLoss | None = None
     _compiled_metrics: CompiledMetrics | None = None
@@ -54,8 +55,8 @@ class Compiled(Layer):
             loss_weights: factors of the losses of several outputs.
             metrics: what is reported besides the loss, as a list; "accuracy" fits itself to the labels.
             weighted_metrics: metrics that take sample and class weights into account.
-            run_eagerly, steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras; every step runs
-                eagerly for now.
+            run_eagerly: run every step's Python code, instead of recording a step once and replaying it.
+            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras, without effect.
 
         Raises:
             ValueError: for unknown names, with the nearest one, and for metrics in the place of ``loss_weights``.
@@ -72,6 +73,7 @@ class Compiled(Layer):
         self._compiled_metrics = compiled_metrics
         self._loss_tracker = keras_metrics.Mean(name="loss")
         self.stop_training = False
+        self.run_eagerly = bool(run_eagerly)
         self._compile_arguments = {
             "optimizer": chosen,
             "loss": loss,
@@ -132,17 +134,21 @@ class Compiled(Layer):
 
     # The steps.
 
-    def _train_step(self, batch: Batch, variables: Sequence[Any]) -> None:
+    def _train_step(self, batch: Batch, variables: Sequence[Any]) -> Any:
+        """One step of training; returns the model's outputs."""
         y_pred = self(batch.x, training=True)
         self._check_labels(batch.unchecked, y_pred)
         loss = self._batch_loss(batch, y_pred, True)
         self.optimizer.apply(grad(loss, variables, allow_unused=True), variables)
         self._update_metrics(loss, batch, y_pred)
+        return y_pred
 
-    def _test_step(self, batch: Batch) -> None:
+    def _test_step(self, batch: Batch) -> Any:
+        """One step of evaluation; returns the model's outputs."""
         y_pred = self(batch.x, training=False)
         self._check_labels(batch.unchecked, y_pred)
         self._update_metrics(self._batch_loss(batch, y_pred, False), batch, y_pred)
+        return y_pred
 
     def _batch_loss(self, batch: Batch, y_pred: Any, training: bool) -> Tensor:
         parts = {"x": batch.x, "y": batch.y, "y_pred": y_pred, "sample_weight": batch.sample_weight}

@@ -12,6 +12,7 @@ from gradlite.keras.callbacks import CallbackList, History
 from gradlite.training.checks import split_validation, warn_of_missing_numbers
 from gradlite.training.data import ArrayFeed, Batch, Feed, is_batches, make_feed, numbers_as_array, unpack
 from gradlite.training.interrupts import InterruptBetweenSteps
+from gradlite.training.replay import Steps
 from gradlite.training.steps import Compiled, Logs
 from gradlite.training.structure import flatten, map_structure
 
@@ -91,15 +92,16 @@ class Trainer(Compiled):
         listeners = CallbackList(callbacks, model=self, params=params, add_history=True, add_progbar=verbose != 0)
         self.stop_training, self._initial_epoch = False, None
         listeners.on_train_begin()
+        steps = self._steps(feed, validation, passes=int(epochs))
         logs: Logs = {}
-        with InterruptBetweenSteps() as interrupts:
+        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
             for epoch in range(self._initial_epoch or initial_epoch, int(epochs)):
-                epoch_logs = self._run_epoch(epoch, feed, listeners, interrupts)
+                epoch_logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
                 if epoch_logs is None:
                     break
                 logs = epoch_logs
                 if validation is not None and _is_due(epoch + 1, validation_freq):
-                    for name, value in self._run_evaluation(validation, listeners, interrupts).items():
+                    for name, value in self._run_evaluation(validation, steps, listeners, interrupts).items():
                         logs[f"val_{name}"] = value
                 listeners.on_epoch_end(epoch, logs)
                 interrupts.check()
@@ -110,21 +112,28 @@ class Trainer(Compiled):
         return self.history
 
     def _run_epoch(
-        self, epoch: int, feed: Feed, listeners: CallbackList, interrupts: InterruptBetweenSteps
+        self, epoch: int, feed: Feed, steps: Steps, listeners: CallbackList, interrupts: InterruptBetweenSteps
     ) -> Logs | None:
         """The logs of one epoch of training; None if there was no data left for it."""
         self._reset_metrics()
         listeners.on_epoch_begin(epoch)
         variables = self._trained_variables()
+        steps.check_state()
+        hooks = listeners.has_batch_hooks("train")
         done = 0
-        for step, batch in enumerate(feed.epoch()):
-            listeners.on_train_batch_begin(step)
-            self._train_step(batch, variables)
-            done = step + 1
-            listeners.on_train_batch_end(step, self._logs)
-            interrupts.check()
-            if self.stop_training:
-                break
+        try:
+            for step, batch in enumerate(feed.epoch()):
+                listeners.on_train_batch_begin(step)
+                if hooks:
+                    steps.check_state()
+                steps.train(batch, variables)
+                done = step + 1
+                listeners.on_train_batch_end(step, self._logs)
+                interrupts.check()
+                if self.stop_training:
+                    break
+        finally:
+            steps.finish()
         if not done:
             self.stop_training = True
             return None
@@ -152,20 +161,26 @@ class Trainer(Compiled):
         self._prepare(feed)
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
-        with InterruptBetweenSteps() as interrupts:
-            logs = self._run_evaluation(feed, listeners, interrupts)
+        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+            logs = self._run_evaluation(feed, self._steps(feed), listeners, interrupts)
         return logs if return_dict else self._listed(logs)
 
-    def _run_evaluation(self, feed: Feed, listeners: CallbackList, interrupts: InterruptBetweenSteps) -> Logs:
+    def _run_evaluation(
+        self, feed: Feed, steps: Steps, listeners: CallbackList, interrupts: InterruptBetweenSteps
+    ) -> Logs:
         """The loss and metrics over one epoch of ``feed``; nothing if it gave no batch."""
         feed.restart()
         self._reset_metrics()
         listeners.on_test_begin()
+        steps.check_state()
+        hooks = listeners.has_batch_hooks("test")
         step = -1
         with no_grad():
             for step, batch in enumerate(feed.epoch()):
                 listeners.on_test_batch_begin(step)
-                self._test_step(batch)
+                if hooks:
+                    steps.check_state()
+                steps.test(batch)
                 listeners.on_test_batch_end(step, self._logs)
                 interrupts.check()
         logs = self._logs() if step >= 0 else {}
@@ -192,12 +207,13 @@ class Trainer(Compiled):
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
         listeners.on_predict_begin()
+        runner = self._steps(feed)
+        runner.check_state()
         collected: list[Any] = []
-        with InterruptBetweenSteps() as interrupts, no_grad():
+        with feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
             for step, batch in enumerate(feed.epoch()):
                 listeners.on_predict_batch_begin(step)
-                outputs = self(batch.x, training=False)
-                collected.append(map_structure(lambda y: y.numpy(), outputs))
+                collected.append(runner.predict(batch))
                 listeners.on_predict_batch_end(step, {"outputs": collected[-1]})
                 interrupts.check()
         listeners.on_predict_end()
@@ -240,6 +256,17 @@ class Trainer(Compiled):
         return batch._replace(unchecked=batch.y)
 
     # Help.
+
+    def _steps(self, *feeds: Feed | None, passes: int = 1) -> Steps:
+        """What runs the steps on batches of these feeds: captured, unless ``compile`` was told otherwise, or there are
+        too few steps in all ``passes`` over the data for a recorded one to be replayed."""
+        captured = not self.run_eagerly and any(
+            feed is not None and (feed.steps is None or feed.steps * passes > 2) for feed in feeds
+        )
+        for feed in feeds:
+            if isinstance(feed, ArrayFeed):
+                feed.fixed = captured
+        return Steps(self, captured)
 
     def _feed(
         self, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any, shuffle: bool, class_weight: Any

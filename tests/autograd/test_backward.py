@@ -8,6 +8,8 @@ import pytest
 import gradlite
 from gradlite import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def leaf(*values):
     return Tensor(list(values), dtype="float64", requires_grad=True)

@@ -13,6 +13,8 @@ from gradlite import Tensor
 from gradlite.autograd import is_recomputing
 from gradlite.random import Generator
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 @pytest.fixture
 def arrays(rng):
@@ -152,6 +154,29 @@ def test_is_recomputing_says_when_side_effects_should_not_be_repeated():
     assert not is_recomputing()
 
 
+def test_weights_that_were_changed_before_the_forward_pass_are_as_they_are():
+    """As in every training step after the first, also for inputs that no derivative reads, such as a bias."""
+    weights = [gradlite.Variable([[2.0]]), gradlite.Variable([1.0])]
+    x = Tensor([[3.0]], requires_grad=True)
+    for _ in range(2):
+        for weight in weights:
+            weight.assign_add(gradlite.ones(weight.shape))
+            weight.grad = None
+        gradlite.checkpoint(lambda x: gradlite.dense(x, *weights), x).sum().backward()
+    assert [weight.grad.item() for weight in weights] == [3.0, 1.0]
+    assert x.grad.item() == 3.0 + 4.0
+
+
+def test_weights_changed_between_the_passes_are_refused():
+    weight, bias = gradlite.Variable([[2.0]]), gradlite.Variable([1.0])
+    for changed in (weight, bias):
+        x = Tensor([[3.0]], requires_grad=True)
+        loss = gradlite.checkpoint(lambda x: gradlite.dense(x, weight, bias), x).sum()
+        changed.assign_add(gradlite.ones(changed.shape))
+        with pytest.raises(RuntimeError, match=r"dense needs an input of shape .* changed in place 1 time"):
+            loss.backward()
+
+
 def test_a_function_that_computes_something_else_the_second_time_is_refused():
     calls = []
 
@@ -195,6 +220,7 @@ def test_intermediate_arrays_are_freed_after_the_forward_pass():
     assert alive == {"plain": 20, "checkpoint": 1}
 
 
+@pytest.mark.cpu_only
 def test_memory_at_the_peak_is_that_of_one_checkpoint_at_a_time():
     import tracemalloc
 

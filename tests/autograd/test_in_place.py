@@ -9,6 +9,8 @@ import gradlite
 from gradlite import Tensor, Variable
 from gradlite.tensor import wrap
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 CHANGED = "changed in place 1 time"
 
 

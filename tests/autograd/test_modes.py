@@ -9,6 +9,8 @@ import pytest
 import gradlite
 from gradlite import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 @pytest.fixture
 def x():

@@ -8,6 +8,8 @@ import pytest
 import gradlite
 from gradlite import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 class Cube(gradlite.Op):
     def forward(self, backend, x):

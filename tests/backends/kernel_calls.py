@@ -86,6 +86,7 @@ call("astype", real((3, 4)), dtype=np.dtype("float16"))
 call("copy", real((3, 4)))
 call("assign", real((3, 4), (3, 4)), updates=1)
 call("assign_add", real((3, 4), (4,)), updates=1)
+call("accumulate", together(fixed(np.array(2.5)), real(())), updates=1, dtypes=("float32",))
 call("assign_at", real((3, 4), (3,)), updates=1, index=(slice(None), 2))
 call("where", together(integers(2, (3, 4), kind=np.bool_), real((3, 4), (4,))))
 call("concatenate", real((2, 3), (4, 3), (0, 3)), axis=0)
@@ -151,6 +152,7 @@ for image, kernel, options in (
     result = (image[0], *lengths, kernel[3])
     call("conv2d", real(image, kernel, (kernel[3],)), **options)
     call("conv2d", real(image, kernel, None), **options)
+    call("conv2d_statistics", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
@@ -193,6 +195,28 @@ call("random_permutation", STATE, size=57)
 for noise in (None, (None, 1)):
     call("dropout", together(real((33, 70)), STATE), rate=0.4, noise_shape=noise)
 
+# Kernels that are several in a row: normalization, pooling and dropout; softmax, cross-entropy and its gradient.
+for shape, pooled, options in (
+    ((2, 6, 8, 3), (2, 3, 4, 3), {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0)), "rate": 0.4}),
+    ((2, 6, 8, 4), (2, 6, 4, 4), {"window": (3, 2), "strides": (1, 2), "padding": ((1, 1), (0, 1)), "rate": 0.4}),
+    ((33, 8), (33, 8), {"window": (1, 1), "strides": (1, 1), "padding": ((0, 0), (0, 0)), "rate": 0.0}),
+):
+    channels, options = (shape[-1],), options | {"epsilon": 1e-3}
+    taken = fixed(np.array([], np.uint8)) if shape == pooled else integers(1, pooled, kind=np.uint8)
+    statistics = together(real(channels), positive(channels))
+    call("batch_norm_max_pool2d_dropout", together(real(shape, channels, channels), STATE), **options)
+    call(
+        "batch_norm_apply_max_pool2d_dropout",
+        together(real(shape, channels, channels), statistics, STATE),
+        **options,
+    )
+    call(
+        "batch_norm_max_pool2d_dropout_gradient",
+        together(real(pooled, shape, channels), statistics, taken, STATE),
+        **options,
+    )
+call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
+
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.
 RATE, STEP = fixed(np.array(0.01, np.float32)), fixed(np.array(3, np.int64))
 for shape in ((13,), (40_001,)):
@@ -202,6 +226,7 @@ for shape in ((13,), (40_001,)):
     betas = {"beta_1": 0.9, "beta_2": 0.99}
     call("adam", together(two, state, state, fixed(None), RATE, STEP), updates=4, epsilon=1e-7, **betas)
     call("adam", together(two, state, state, state, RATE, STEP), updates=5, epsilon=1e-7, **betas)
+    call("adam_segments", together(two, state, state, RATE, STEP), updates=4, epsilon=1e-7, **betas)
     call("adamax", together(two, state, state, RATE, STEP), updates=4, epsilon=1e-7, **betas)
     product = fixed(np.array(0.5, np.float32))
     call("nadam", together(two, state, state, product, RATE, STEP), updates=4, epsilon=1e-7, **betas)
@@ -218,4 +243,5 @@ for shape in ((13,), (40_001,)):
     call("scale", real(shape), updates=1, factor=0.5)
     call("scale_to_norm", together(real(shape), fixed(np.array(9.0))), updates=1, norm=1.0)
     call("square_sum", real(shape, (5,)))
+call("moving_averages", real((40,), (40,)), updates=1, momentum=0.9)
 call("nadam_product", together(positive(()), STEP), updates=1, beta_1=0.9, dtypes=("float32",))

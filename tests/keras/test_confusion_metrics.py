@@ -11,6 +11,8 @@ import pytest
 from gradlite.keras import metrics
 from gradlite.tensor import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def outcomes(y: np.ndarray, p: np.ndarray, w: np.ndarray, threshold: float) -> dict[str, float]:
     """The weight of each outcome, sample by sample."""

@@ -14,6 +14,8 @@ from gradlite.keras import losses
 from gradlite.keras.activations import sigmoid, softmax
 from gradlite.tensor import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def one_hot(labels: np.ndarray, depth: int) -> np.ndarray:
     return np.eye(depth)[labels]

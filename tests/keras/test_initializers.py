@@ -11,6 +11,8 @@ import pytest
 from gradlite.keras import initializers
 from gradlite.keras.utils.seed import set_random_seed
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 RANDOM = [
     initializers.RandomNormal,
     initializers.TruncatedNormal,

@@ -11,6 +11,8 @@ import gradlite
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def ones(*shape: int) -> np.ndarray:
     return np.ones(shape, np.float32)
@@ -297,6 +299,11 @@ def test_the_gradient_of_an_embedding_adds_up_rows_that_are_looked_up_repeatedly
     y = layer(np.array([[1, 1, 3], [1, 0, 3]]))
     (y * gradlite.Tensor(np.arange(1.0, 13.0, dtype=np.float32).reshape(2, 3, 2))).sum().backward()
     np.testing.assert_array_equal(layer.embeddings.grad.numpy(), [[9, 10], [11, 14], [0, 0], [16, 18]])
+
+
+@pytest.mark.cpu_only
+def test_an_embedding_refuses_numbers_beyond_its_rows() -> None:
+    layer = layers.Embedding(4, 2)
     with pytest.raises(ValueError, match=r"'embedding.*has 4 rows.*from 2 to 4"):
         layer(np.array([[2, 4]]))
 

@@ -15,6 +15,8 @@ import gradlite
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 IMAGE, SEQUENCE, ROW = (2, 6, 5, 4), (2, 7, 3), (3, 4)
 
 

@@ -14,6 +14,8 @@ from gradlite.keras import losses
 from gradlite.keras.activations import sigmoid
 from gradlite.tensor import Tensor
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 EPSILON = 1e-7
 
 

@@ -13,6 +13,8 @@ import pytest
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def ones(*shape: int) -> np.ndarray:
     return np.ones(shape, np.float32)

@@ -14,6 +14,8 @@ from gradlite.keras import optimizers
 from gradlite.keras.optimizers import SGD, Adam, AdamW, LossScaleOptimizer, Optimizer, group, schedules
 from gradlite.keras.variables import Variable
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 SHAPES = [(3, 4), (4,), (2, 1, 5)]
 
 

@@ -10,6 +10,8 @@ import pytest
 import gradlite
 from gradlite.keras import constraints, regularizers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 WEIGHTS = np.array([[1.0, 2, 3], [4, 5, 6]], "float32")
 MIXED = np.array([[0.1, -2, 3], [0.4, 5, -0.6]], "float32")
 

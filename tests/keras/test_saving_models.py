@@ -14,6 +14,8 @@ import pytest
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 FILES = Path(__file__).parent / "files"
 
 

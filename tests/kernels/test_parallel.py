@@ -67,6 +67,28 @@ def test_every_part_handles_floating_point_errors_as_the_caller_does():
         parallel.run(lambda t, threads: zeros / zeros if t == last else None)
 
 
+def test_the_caller_does_the_parts_that_threads_have_not_begun(monkeypatch):
+    class Asleep:
+        def __init__(self, **options):
+            pass
+
+        def start(self):
+            pass
+
+    def waits(worker):
+        raise AssertionError("The caller waits for a thread that has not begun.")
+
+    monkeypatch.setattr(parallel.threading, "Thread", Asleep)
+    monkeypatch.setattr(parallel._Worker, "wait", waits)
+    monkeypatch.setattr(parallel, "_pool", parallel._Pool())
+    monkeypatch.setattr(parallel, "_THREADS", 3)
+    for _ in range(3):
+        assert calls() == [(0, 3), (1, 3), (2, 3)]
+    with pytest.raises(ValueError, match="part 2"):
+        parallel.run(lambda t, threads: int(f"part {t}") if t == 2 else None)
+    assert calls() == [(0, 3), (1, 3), (2, 3)]
+
+
 def test_a_nested_run_runs_its_parts_in_the_thread_it_is_in():
     threads = parallel.available_threads()
     inner = {}

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from gradlite import config
 from gradlite.backends.cpu import winograd
 from gradlite.backends.cpu.registry import CPU
 from gradlite.backends.cpu.windows import Geometry
@@ -105,7 +106,7 @@ def test_a_missing_number_stays_visible_and_in_its_image():
 
 
 def test_switched_off_nothing_is_computed_here(monkeypatch):
-    monkeypatch.setattr(winograd, "enabled", False)
+    monkeypatch.setattr(config, "_winograd", False)
     calls = count_calls(monkeypatch)
     arrays, options = case(10, 2, 8, 8, 16, 16)
     for one, expected in zip(all_three(*arrays, options), all_three(*[a.astype(float) for a in arrays], options)):

@@ -12,6 +12,8 @@ from strategies import broadcastable
 import gradlite
 from gradlite import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 LENGTH = st.integers(0, 3)
 
 

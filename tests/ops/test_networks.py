@@ -12,6 +12,8 @@ from loops import avg_pool, convolution, max_pool, transposed_convolution, two
 import gradlite
 from gradlite import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 SMALL = st.integers(1, 3)
 
 

@@ -9,6 +9,8 @@ import gradlite
 from gradlite import Tensor, ops
 from gradlite.random import Generator
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def test_dropout_keeps_the_share_that_it_should_and_scales_it():
     y = ops.dropout(gradlite.ones(100_000), 0.3, generator=Generator(1)).numpy()

@@ -14,6 +14,8 @@ from strategies import shape_and_axes
 import gradlite
 from gradlite import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 @given(drawn=shape_and_axes(), keepdims=st.booleans())
 def test_sums_products_and_truths_agree_with_numpy_also_of_nothing(drawn, keepdims):

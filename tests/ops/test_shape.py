@@ -12,6 +12,8 @@ from strategies import shapes
 import gradlite
 from gradlite import Tensor, ops
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def same(found, expected):
     np.testing.assert_array_equal(found.numpy(), expected, strict=True)

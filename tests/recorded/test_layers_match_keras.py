@@ -13,6 +13,8 @@ from recorded_values import arrays, assert_recorded, facts
 import gradlite
 from gradlite import keras
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 BY_NAME = pytest.mark.parametrize("case", layer_cases.CASES, ids=lambda case: case.name)
 
 

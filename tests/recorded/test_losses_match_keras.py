@@ -13,6 +13,8 @@ from recorded_values import arrays, assert_recorded
 import gradlite
 from gradlite import keras
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 EVERY_LOSS = pytest.mark.parametrize("case", function_cases.LOSSES, ids=lambda case: case.name)
 WEIGHTED = pytest.mark.parametrize("weighted", [False, True], ids=["unweighted", "weighted"])
 

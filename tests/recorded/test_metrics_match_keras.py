@@ -10,6 +10,8 @@ from recorded_values import array_of, facts
 
 from gradlite import keras
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 EVERY_METRIC = pytest.mark.parametrize("case", function_cases.METRICS, ids=lambda case: case.name)
 
 

@@ -13,6 +13,8 @@ from recorded_values import array_of, arrays, assert_recorded, facts
 import gradlite
 from gradlite import keras
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 EVERY_OPTIMIZER = pytest.mark.parametrize("case", optimizer_cases.CASES, ids=lambda case: case.name)
 
 

@@ -11,6 +11,8 @@ from gradlite import keras
 from gradlite.keras import layers
 from gradlite.training.checks import warn_of_missing_numbers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 X = np.random.default_rng(0).normal(size=(12, 4)).astype("float32")
 Y = np.arange(12) % 3
 ONE_HOT = np.eye(3, dtype="float32")[Y]

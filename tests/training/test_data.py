@@ -166,7 +166,7 @@ def test_the_validation_split_is_the_end_of_the_data_before_it_is_shuffled() -> 
 
     numbers = np.arange(10.0)
     model = Spy([keras.Input((1,)), layers.Dense(1)])
-    model.compile("sgd", "mse")
+    model.compile("sgd", "mse", run_eagerly=True)  # every step's Python code looks at its values
     model.fit(numbers[:, None], numbers, validation_split=0.25, batch_size=3, epochs=2, verbose=0)
     assert seen == [{7.0, 8.0, 9.0}, {0.0, 1.0, 2.0, 3.0, 4.0, 5.0, 6.0}]
 
@@ -226,7 +226,7 @@ def test_arrays_and_datasets_are_shuffled_anew_in_every_epoch_and_every_sample_i
 
     numbers = np.arange(10.0)
     model = Look([keras.Input((1,)), layers.Dense(1)])
-    model.compile(keras.optimizers.SGD(1e-6), "mse")
+    model.compile(keras.optimizers.SGD(1e-6), "mse", run_eagerly=True)  # every step's Python code looks at its values
     model.fit(numbers[:, None], numbers, batch_size=3, epochs=3, verbose=0, callbacks=[Spy()])
     assert all(sorted(order) == numbers.tolist() for order in orders)
     assert len({tuple(order) for order in orders} | {tuple(numbers)}) == 4

@@ -11,6 +11,8 @@ import gradlite
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def mnist_network() -> Any:
     return keras.Sequential(

@@ -11,6 +11,8 @@ import gradlite
 from gradlite import keras
 from gradlite.keras import layers
 
+pytestmark = pytest.mark.usefixtures("each_device")
+
 
 def make_data(samples: int = 22, classes: int = 3, features: int = 4) -> tuple[np.ndarray, np.ndarray]:
     rng = np.random.default_rng(7)

@@ -13,6 +13,8 @@ from gradlite.backends.reference.activation import activate
 
 # Elements of a chunk: long enough that threads seldom queue for the interpreter between two passes.
 CHUNK = 131_072
+# Up to this many elements a plain selection costs less than the scratch memory for a mask.
+FEW = 8192
 # The integer type whose bits are those of a float: masking bits, unlike multiplying, drops infinities and NaN too.
 _BITS = {np.dtype(np.float32): np.int32, np.dtype(np.float64): np.int64}
 
@@ -37,7 +39,7 @@ def relu(x: Any, *, out: Any = None) -> Any:
 def relu_gradient(gradient: Any, y: Any, *, out: Any = None) -> Any:
     """The reference's function."""
     plain = gradient.shape == y.shape and gradient.dtype == y.dtype and gradient.dtype in _BITS
-    if not plain or y.size <= CHUNK or not (gradient.flags.c_contiguous and y.flags.c_contiguous):
+    if not plain or y.size <= FEW or not (gradient.flags.c_contiguous and y.flags.c_contiguous):
         return reference.relu_gradient(np, gradient, y, out=out)
     result = np.empty_like(gradient) if out is None else out
     bits = _BITS[gradient.dtype]

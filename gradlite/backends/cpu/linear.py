@@ -17,8 +17,8 @@ from gradlite.backends.reference.activation import activation_gradient
 
 # OpenBLAS keeps products of up to this many multiplications in the calling thread by itself.
 BLAS_STAYS_ALONE = 262_144
-# Fewer operations than this take one core about a millisecond, and are over before a second thread has helped much.
-WORTH_A_THREAD = 60_000_000
+# Fewer operations than this take one core some 0.2 ms, and are over before a second thread has helped much.
+WORTH_A_THREAD = 20_000_000
 # Parts begin at multiples of this, the widest tile of BLAS's kernels.
 BLOCK = 16
 
@@ -76,7 +76,8 @@ def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out:
         result = np.empty((rows.shape[0], kernel.shape[1]), rows.dtype) if flat is None else flat
         product(rows, kernel, result, bias)
     activate_in_place(result, activation)
-    result = result.reshape(shape)
+    if result.shape != shape:
+        result = result.reshape(shape)
     if out is None:
         return result
     if not np.shares_memory(out, result):

@@ -138,6 +138,16 @@ def _buffer(out: Any, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
     return np.empty(shape, dtype) if out is None else out
 
 
+def channel_statistics(x: Any) -> tuple[Any, Any]:
+    """The mean and population variance of every channel (c,) of x (..., c), as ``batch_norm`` returns them."""
+    if not _supported(x):
+        mean, variance, _ = reference.moments(np, x, tuple(range(x.ndim - 1)))
+        return mean.reshape(-1), variance.reshape(-1)
+    blocks = _Blocks(x.shape)
+    mean, variance = _statistics(_flat(x, blocks), blocks)
+    return mean.astype(x.dtype), variance.astype(x.dtype)
+
+
 @cpu_kernel
 def batch_norm(x: Any, gamma: Any, beta: Any, *, epsilon: float, out: Any = None) -> tuple[Any, Any, Any]:
     """The reference's (y, mean, variance)."""

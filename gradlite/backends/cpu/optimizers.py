@@ -15,19 +15,30 @@ from gradlite.backends.reference import optimizers as reference
 # A second-level cache's worth of parameter, gradient, states and temporaries. Much shorter chunks are dearer: between
 # two of them the threads queue for the interpreter.
 CHUNK = 262_144
+# Threads share out runs of this many elements, a page of float32: what is well placed for one chunk is so for all.
+RUN = 1024
+# Operations an element, by which threads are chosen: a root takes as long as seven sums, a quotient as long as two
+# or three.
+PLAIN = 20
+WITH_ROOTS = 40
 
 
-def _in_chunks(part: Callable[..., None], *arrays: Any, **factors: Any) -> None:
-    """`part(np, *chunks, **factors)` for consecutive chunks. Every element is computed alone: chunks change no bit."""
+def _in_chunks(part: Callable[..., None], *arrays: Any, operations: int = PLAIN, **factors: Any) -> None:
+    """`part(np, *chunks, **factors)` for consecutive chunks, every thread its share of them; `operations` an element.
+
+    Every element is computed alone: chunks change no bit.
+    """
     size = arrays[0].size
-    chunks = (size + CHUNK - 1) // CHUNK
+    runs = (size + RUN - 1) // RUN
 
     def work(thread: int, threads: int) -> None:
-        for i in parallel.share(chunks, thread, threads):
-            span = slice(i * CHUNK, (i + 1) * CHUNK)
-            part(np, *(None if a is None else a[span] for a in arrays), **factors)
+        mine = parallel.share(runs, thread, threads)
+        stop = min(mine.stop * RUN, size)
+        for start in range(mine.start * RUN, stop, CHUNK):
+            span = slice(start, min(start + CHUNK, stop))
+            part(np, *[None if a is None else a[span] for a in arrays], **factors)
 
-    parallel.run(work, parts=chunks, work=20 * size)
+    parallel.run(work, parts=runs, work=operations * size)
 
 
 def _rate(parameter: np.ndarray, learning_rate: Any) -> Any:
@@ -72,14 +83,17 @@ def adam(
 ) -> None:
     """The reference's update."""
     rate = reference.adam_rate(np, parameter.dtype, learning_rate, step, beta_1, beta_2)
-    _in_chunks(_adam_part, parameter, gradient, m, v, v_max, rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+    factors = {"rate": rate, "beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    _in_chunks(_adam_part, parameter, gradient, m, v, v_max, operations=WITH_ROOTS, **factors)
 
 
 def _adam_part(
     np: Any, p: Any, g: Any, m: Any, v: Any, v_max: Any, *, rate: Any, beta_1: float, beta_2: float, epsilon: float
 ) -> None:
     """The reference's formula in two temporaries that are kept: most models train with this one."""
-    a, b = placed("adam_a", p.size, p), placed("adam_b", p.size, p)
+    pages = -(-p.size // RUN) * RUN
+    both = placed("adam", 2 * pages, p)
+    a, b = both[: p.size], both[pages : pages + p.size]
     np.subtract(g, m, out=a)
     np.multiply(a, 1.0 - beta_1, out=a)
     np.add(m, a, out=m)
@@ -132,9 +146,8 @@ def nadam(
 ) -> None:
     """The reference's update."""
     factors = reference.nadam_factors(np, parameter.dtype, u_product, learning_rate, step, beta_1, beta_2)
-    _in_chunks(
-        reference.nadam_part, parameter, gradient, m, v, factors=factors, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon
-    )
+    betas = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    _in_chunks(reference.nadam_part, parameter, gradient, m, v, operations=WITH_ROOTS, factors=factors, **betas)
 
 
 @cpu_kernel
@@ -158,6 +171,7 @@ def rmsprop(
         square,
         average,
         momentum_buffer,
+        operations=WITH_ROOTS,
         rate=_rate(parameter, learning_rate),
         rho=rho,
         momentum=momentum,
@@ -169,7 +183,8 @@ def rmsprop(
 def adagrad(parameter: Any, gradient: Any, accumulator: Any, learning_rate: Any, *, epsilon: float) -> None:
     """The reference's update."""
     rate = _rate(parameter, learning_rate)
-    _in_chunks(reference.adagrad_part, parameter, gradient, accumulator, rate=rate, epsilon=epsilon)
+    factors = {"rate": rate, "epsilon": epsilon}
+    _in_chunks(reference.adagrad_part, parameter, gradient, accumulator, operations=WITH_ROOTS, **factors)
 
 
 @cpu_kernel
@@ -178,7 +193,8 @@ def adadelta(
 ) -> None:
     """The reference's update."""
     rate = _rate(parameter, learning_rate)
-    _in_chunks(reference.adadelta_part, parameter, gradient, square, delta_square, rate=rate, rho=rho, epsilon=epsilon)
+    factors = {"rate": rate, "rho": rho, "epsilon": epsilon}
+    _in_chunks(reference.adadelta_part, parameter, gradient, square, delta_square, operations=WITH_ROOTS, **factors)
 
 
 @cpu_kernel

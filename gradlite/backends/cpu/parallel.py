@@ -35,8 +35,8 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
 
     ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (arithmetic operations) lets small work
     stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
-    while another Python thread holds the pool, the same parts run one after the other in the caller. An exception of
-    any part is raised here, after all parts have ended.
+    while another Python thread holds the pool, the same parts run one after the other in the caller, which also does
+    what a thread that is slow to wake up has not begun. An exception of any part is raised here, after all have ended.
 
     >>> squares = [0, 0, 0, 0]
     >>> def part(t, threads):
@@ -88,6 +88,13 @@ class _Worker:
         self.task = (contextvars.copy_context(), function, t, threads)
         self.go.release()
 
+    def take_back(self) -> bool:
+        """Take back a part that the thread, asleep or without a processor, has not begun; whether that was so."""
+        if not self.go.acquire(blocking=False):
+            return False
+        self.task, self.finished = None, True
+        return True
+
     def wait(self) -> BaseException | None:
         """The error of the part, or None. An interrupt that arrives meanwhile is returned once the part has ended."""
         interrupt: BaseException | None = None
@@ -98,6 +105,15 @@ class _Worker:
                 interrupt = caught
         failure, self.error = self.error, None
         return failure or interrupt
+
+
+def _error_of(function: Part, t: int, threads: int) -> BaseException | None:
+    """Run a part here: its exception, or None."""
+    try:
+        function(t, threads)
+    except BaseException as error:
+        return error
+    return None
 
 
 class _Pool:
@@ -119,11 +135,10 @@ class _Pool:
                 workers = self.workers[: threads - 1]
                 for t, worker in enumerate(workers, 1):
                     worker.start(function, t, threads)
-                try:
-                    function(0, threads)
-                except BaseException as error:
-                    errors.append(error)
-                errors += [worker.wait() for worker in workers]
+                errors.append(_error_of(function, 0, threads))
+                for t, worker in enumerate(workers, 1):
+                    # Whoever is first does the part: waiting for a thread to wake up may take longer.
+                    errors.append(_error_of(function, t, threads) if worker.take_back() else worker.wait())
         finally:
             _local.inside = False
             self.busy.release()

@@ -15,9 +15,7 @@ from numpy.lib.stride_tricks import as_strided
 
 from gradlite.backends.cpu.parallel import run, scratch
 from gradlite.backends.cpu.windows import Blocks, Geometry, PaddedImages
-
-# Set to False, and every convolution is computed from its windows.
-enabled = True
+from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
 CHANNELS = range(16, 129)
@@ -31,7 +29,7 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 
 def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
     """Whether a convolution is computed here: 3 x 3, stride 1, whole tiles, and as many channels as pay for it."""
-    if not enabled or dtype != np.float32 or c not in CHANNELS or f not in CHANNELS:
+    if not get_winograd() or dtype != np.float32 or c not in CHANNELS or f not in CHANNELS:
         return False
     kernel = (geometry.kh, geometry.kw, geometry.strides, geometry.dilation)
     return kernel == (3, 3, (1, 1), (1, 1)) and geometry.oh % 4 == 0 == geometry.ow % 4

@@ -6,6 +6,7 @@ FAMILIES = (
     "arrays",
     "convolution",
     "elementwise",
+    "fused",
     "linear",
     "normalization",
     "optimizers",

@@ -33,6 +33,14 @@ def assign_add(xp: ModuleType, target: Any, value: Any) -> None:
 
 
 @reference_kernel
+def accumulate(xp: ModuleType, *arrays: Any) -> None:
+    """Update kernel: ``assign_add`` of several totals of one number: first the totals, then the value of each."""
+    half = len(arrays) // 2
+    for total, value in zip(arrays[:half], arrays[half:]):
+        assign_add(xp, total, value)
+
+
+@reference_kernel
 def assign_at(xp: ModuleType, target: Any, value: Any, *, index: Any) -> None:
     """Update kernel: ``target[index] = value``."""
     target[index] = value

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from gradlite.backends.reference.activation import activate
+from gradlite.backends.reference.normalization import moments
 from gradlite.backends.registry import into, reference_kernel
 
 Pair = tuple[int, int]
@@ -51,6 +52,35 @@ def conv2d(
     if bias is not None:
         y = y + bias
     return into(out, xp.ascontiguousarray(activate(xp, y, activation).astype(x.dtype)))
+
+
+@reference_kernel
+def conv2d_statistics(
+    xp: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """conv2d, with the mean (f,) and the population variance (f,) of its output's channels: (y, mean, variance).
+
+    The statistics are those of ``batch_norm``, taken after the activation, so that ``batch_norm_inference`` with them
+    completes a batch normalization.
+    """
+    first, *rest = out or (None, None, None)
+    y = conv2d(
+        xp, x, w, bias, strides=strides, padding=padding, dilation=dilation, groups=groups, activation=activation,
+        out=first,
+    )  # fmt: skip
+    mean, variance, _ = moments(xp, y, (0, 1, 2))
+    mean, variance = (into(buffer, value.reshape(-1)) for buffer, value in zip(rest or (None, None), (mean, variance)))
+    return y, mean, variance
 
 
 @reference_kernel

@@ -16,7 +16,7 @@ def statistics_dtype(xp: Any, dtype: Any) -> Any:
     return xp.dtype("float64") if dtype.itemsize == 8 else xp.dtype("float32")
 
 
-def _moments(xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
+def moments(xp: Any, x: Any, axes: tuple[int, ...]) -> tuple[Any, Any, Any]:
     """(mean, variance, x - mean), all in the statistics' dtype, the reduced axes kept as 1."""
     dtype = statistics_dtype(xp, x.dtype)
     mean = x.mean(axis=axes, dtype="float64", keepdims=True).astype(dtype)
@@ -69,7 +69,7 @@ def batch_norm(xp: Any, x: Any, gamma: Any, beta: Any, *, epsilon: float, out: A
 
     y = gamma (x - mean) / sqrt(variance + epsilon) + beta, for gamma and beta of shape (c,) or None.
     """
-    mean, variance, centred = _moments(xp, x, _leading_axes(x))
+    mean, variance, centred = moments(xp, x, _leading_axes(x))
     y = _scale_and_shift(centred / xp.sqrt(variance + variance.dtype.type(epsilon)), gamma, beta).astype(x.dtype)
     return _three(out, (y, mean.reshape(-1), variance.reshape(-1)))
 
@@ -95,7 +95,7 @@ def batch_norm_inference(
 @reference_kernel
 def layer_norm(xp: Any, x: Any, gamma: Any, beta: Any, *, epsilon: float, out: Any = None) -> tuple[Any, Any, Any]:
     """Normalize over the last axis -> (y of x's shape, mean (...,), variance (...,)); gamma and beta (c,) or None."""
-    mean, variance, centred = _moments(xp, x, (x.ndim - 1,))
+    mean, variance, centred = moments(xp, x, (x.ndim - 1,))
     y = _scale_and_shift(centred / xp.sqrt(variance + variance.dtype.type(epsilon)), gamma, beta).astype(x.dtype)
     return _three(out, (y, mean[..., 0], variance[..., 0]))
 

@@ -78,6 +78,19 @@ def adam(
     adam_part(xp, parameter, gradient, m, v, v_max, rate=rate, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
 
 
+@reference_kernel
+def adam_segments(xp: Any, *arrays: Any, beta_1: float, beta_2: float, epsilon: float) -> None:
+    """``adam`` of several runs of parameters: all parameters, all gradients, all m, all v, learning_rate, step.
+
+    The gradients may have any shape; each belongs to the run of as many parameters at its place.
+    """
+    *runs, learning_rate, step = arrays
+    count = len(runs) // 4
+    for i in range(count):
+        p, g, m, v = runs[i::count]
+        adam(xp, p, g.reshape(-1), m, v, None, learning_rate, step, beta_1=beta_1, beta_2=beta_2, epsilon=epsilon)
+
+
 def adam_rate(xp: Any, dtype: Any, learning_rate: Any, step: Any, beta_1: float, beta_2: float) -> Any:
     wide, t = _wide(xp, dtype, step)
     first, second = xp.power(wide(beta_1), t), xp.power(wide(beta_2), t)
@@ -317,6 +330,14 @@ def moving_average(xp: Any, average: Any, value: Any, step: Any, *, momentum: fl
     dtype = average.dtype
     kept = dtype.type(momentum) if step is None else (momentum * (step != 1)).astype(dtype)
     moving_average_part(xp, average, value, kept=kept, new=1 - kept)
+
+
+@reference_kernel
+def moving_averages(xp: Any, *arrays: Any, momentum: float) -> None:
+    """``moving_average`` without a step, of several arrays: first all the averages, then the value of each."""
+    half = len(arrays) // 2
+    for average, value in zip(arrays[:half], arrays[half:]):
+        moving_average(xp, average, value, None, momentum=momentum)
 
 
 def moving_average_part(xp: Any, a: Any, value: Any, *, kept: Any, new: Any) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.autograd import Op, as_tensor, is_recomputing
+from gradlite.autograd import Op, is_recomputing
 from gradlite.keras import activations, backend, constraints, initializers, regularizers
 from gradlite.keras.layers.tracking import Tracked
 from gradlite.keras.utils.naming import unique_name
@@ -164,11 +164,7 @@ class Layer(Tracked):
     # Calling.
 
     def __call__(self, inputs: Any, *args: Any, **kwargs: Any) -> Any:
-        inputs = self._to_tensors(inputs)
-        if not self.built:
-            self.ensure_built(shape_of(inputs))
-        if self.input_spec is not None:
-            self._check_input(shape_of(inputs))
+        inputs = self.prepared(inputs)
         outer, place = _call.training, self._training_place
         if place is not None and place < len(args):
             training = outer if args[place] is None else args[place]
@@ -190,6 +186,15 @@ class Layer(Tracked):
                 self.add_loss(self.activity_regularizer(y) / y.shape[0])
         return outputs
 
+    def prepared(self, inputs: Any) -> Any:
+        """The inputs as ``call`` gets them: Tensors of this layer's type and of a shape that it takes; builds it."""
+        inputs = self._to_tensors(inputs)
+        if not self.built:
+            self.ensure_built(shape_of(inputs))
+        if self.input_spec is not None:
+            self._check_input(shape_of(inputs))
+        return inputs
+
     def _to_tensors(self, inputs: Any) -> Any:
         """Arrays as Tensors, floating-point numbers in this layer's type."""
         if isinstance(inputs, Tensor):
@@ -201,7 +206,9 @@ class Layer(Tracked):
             return {key: self._to_tensors(x) for key, x in inputs.items()}
         if isinstance(inputs, (list, tuple)) and any(hasattr(x, "shape") for x in inputs):
             return [self._to_tensors(x) for x in inputs]
-        return self._to_tensors(as_tensor(inputs))
+        # Data of the host go where the weights are; data on a GPU stay there.
+        weight = None if hasattr(inputs, "__cuda_array_interface__") else next(iter(self.weights), None)
+        return self._to_tensors(Tensor(inputs, device=None if weight is None else weight.backend))
 
     def ensure_built(self, input_shape: Any) -> None:
         """Build the layer for this input shape, if it is not built yet."""

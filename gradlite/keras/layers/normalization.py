@@ -154,13 +154,15 @@ class BatchNormalization(_Affine):
         x = inputs if last else ops.swapaxes(inputs, self.axis, -1)
         if training and self.trainable:
             y, mean, variance = nn.batch_norm(x, self.gamma, self.beta, self.epsilon)
-            if not is_recomputing():
-                self._update(mean, variance)
+            self.update_averages(mean, variance)
         else:
             y = nn.batch_norm_inference(x, self.gamma, self.beta, self.moving_mean, self.moving_variance, self.epsilon)
         return y if last else ops.swapaxes(y, self.axis, -1)
 
-    def _update(self, mean: Tensor, variance: Tensor) -> None:
+    def update_averages(self, mean: Tensor, variance: Tensor) -> None:
+        """Move the averages towards a batch's statistics; once, also where a checkpoint computes the batch twice."""
+        if is_recomputing():
+            return
         for moving, batch in ((self.moving_mean, mean), (self.moving_variance, variance)):
             moving.backend.launch("moving_average", moving.data, batch.data, None, momentum=self.momentum)
             moving.bump_version()

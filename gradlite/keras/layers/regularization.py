@@ -22,6 +22,11 @@ class _Random(Layer):
         self.seed = seed
         self._generator = Generator(seed)
 
+    @property
+    def generator(self) -> Generator:
+        """Where the layer's random numbers come from."""
+        return self._generator
+
     def compute_output_shape(self, input_shape: Shape) -> Shape:
         return input_shape
 

@@ -15,12 +15,14 @@ from gradlite.keras.utils.naming import unique_name
 from gradlite.tensor import Tensor
 
 REDUCTIONS = ("sum_over_batch_size", "sum", "mean", "mean_with_sample_weight", "none", None)
-_MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
+MEANS = ("sum_over_batch_size", "mean", "mean_with_sample_weight")
 
-# What each of our loss functions has besides its values, by function: a check of the labels (see labels.py), and the
-# function of single elements of which it is the mean over the last axis.
+# What each of our loss functions has besides its values, by function: a check of the labels (see labels.py), the
+# function of single elements of which it is the mean over the last axis, and one that computes the mean over a batch in
+# one piece, or gives None where it cannot.
 LABEL_CHECKS: dict[Callable[..., Any], Callable[..., None]] = {}
 ELEMENTS: dict[Callable[..., Any], Callable[..., Tensor]] = {}
+BATCH_MEANS: dict[Callable[..., Any], Callable[..., Tensor | None]] = {}
 
 
 class Loss:
@@ -125,14 +127,19 @@ class LossFunctionWrapper(Loss):
         self.fn = fn
         self._fn_kwargs = kwargs
         # The mean over samples of means over the last axis is one mean over everything, which saves an operation.
-        self._elements = ELEMENTS.get(fn) if self.reduction in _MEANS else None
+        self._elements = ELEMENTS.get(fn) if self.reduction in MEANS else None
+        self._mean = BATCH_MEANS.get(fn) if self.reduction in MEANS else None
         self._element_kwargs = {key: value for key, value in kwargs.items() if key != "axis"}
 
     def __call__(self, y_true: Any, y_pred: Any, sample_weight: Any = None) -> Tensor:
-        if sample_weight is not None or self._elements is None:
+        if sample_weight is not None or (self._elements is None and self._mean is None):
             return super().__call__(y_true, y_pred, sample_weight)
         y_true, y_pred = self._converted(y_true, y_pred)
-        return mean_or_zero(self._elements(y_true, y_pred, **self._element_kwargs))
+        if self._elements is not None:
+            return mean_or_zero(self._elements(y_true, y_pred, **self._element_kwargs))
+        assert self._mean is not None
+        whole = None if _is_structure(y_pred) else self._mean(y_true, y_pred, **self._fn_kwargs)
+        return super().__call__(y_true, y_pred, sample_weight) if whole is None else whole
 
     def call(self, y_true: Any, y_pred: Any) -> Tensor:
         if isinstance(y_true, Tensor) and isinstance(y_pred, Tensor):
@@ -267,7 +274,7 @@ def reduce_losses(losses: Any, sample_weight: Any, mask: Tensor | None, reductio
     if losses.dtype.kind != "f":
         losses = ops.astype(losses, floatx())
     if sample_weight is None and mask is None:
-        if reduction in _MEANS:
+        if reduction in MEANS:
             return mean_or_zero(losses)
         return ops.sum(losses) if reduction == "sum" else losses
     weights = None if sample_weight is None else align_weights(sample_weight, losses)

@@ -15,6 +15,7 @@ import numpy as np
 from gradlite import ops
 from gradlite.keras.backend import epsilon
 from gradlite.keras.losses.base import (
+    BATCH_MEANS,
     ELEMENTS,
     LABEL_CHECKS,
     NamedLoss,
@@ -24,6 +25,7 @@ from gradlite.keras.losses.base import (
     same_rank_pair,
 )
 from gradlite.keras.losses.labels import Shape, check_binary, check_class_numbers, check_one_hot
+from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
 from gradlite.ops.shape import normalize_axis
 from gradlite.tensor import Tensor
 
@@ -109,6 +111,21 @@ def sparse_categorical_crossentropy(
         share = ops.squeeze(picked / ops.sum(scores, axis=-1, keepdims=True), -1)
         losses = -ops.log(ops.clip(share, epsilon(), 1.0 - epsilon()))
     return losses if valid is None else ops.where(valid, losses, 0.0)
+
+
+def _mean_of_classes(
+    y_true: Any, y_pred: Tensor, from_logits: bool = False, ignore_class: int | None = None, axis: int = -1
+) -> Tensor | None:
+    """The mean of ``sparse_categorical_crossentropy`` over a batch of rows, which with its gradient is one kernel."""
+    if ignore_class is not None or y_pred.ndim != 2 or axis not in (-1, 1) or not y_pred.size:
+        return None
+    logits = _logits(y_pred, from_logits, "softmax", axis)
+    if logits is None:
+        return None
+    return sparse_softmax_cross_entropy_loss(_class_numbers(y_true, y_pred, axis), logits)
+
+
+BATCH_MEANS[sparse_categorical_crossentropy] = _mean_of_classes
 
 
 def smooth_classes(y_true: Any, y_pred: Tensor, label_smoothing: float, axis: int) -> Tensor:

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlite import ops
+from gradlite.backends import Backend
 from gradlite.keras import initializers
 from gradlite.keras.backend import floatx
 from gradlite.keras.utils.naming import unique_name
@@ -104,6 +105,11 @@ class Metric:
             variable.backend.launch("assign", variable.data, 0)
             variable.bump_version()
 
+    def move_to(self, backend: Backend) -> None:
+        """Bring all variables to a device: that of what is measured."""
+        for variable in self.variables:
+            variable.move_to(backend)
+
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         self._check_initialised()
         self.update_state(*args, **kwargs)
@@ -145,5 +151,9 @@ def _parts(value: Any) -> Iterator[Metric | Variable]:
 
 def accumulate(variable: Variable, value: Tensor | float) -> None:
     """Add ``value`` to the variable on its device, without converting a Tensor or reading anything."""
-    variable.backend.launch("assign_add", variable.data, value.data if isinstance(value, Tensor) else value)
+    if isinstance(value, Tensor):
+        if value.backend is not variable.backend:
+            variable.move_to(value.backend)  # a metric follows what it measures
+        value = value.data
+    variable.backend.launch("assign_add", variable.data, value)
     variable.bump_version()

@@ -67,6 +67,8 @@ class Mean(Metric):
         self._add(ops.as_tensor(values), sample_weight)
 
     def _add(self, values: Tensor, sample_weight: Any, mask: Tensor | None = None) -> None:
+        if values.backend is not self.total.backend:
+            self.move_to(values.backend)
         size, samples = values.data.size, values.data.shape[0] if values.data.ndim else 1
         if mask is None and isinstance(sample_weight, (int, float)):
             # One number for all, as the loss of a batch is weighted by its size: nothing to sum.

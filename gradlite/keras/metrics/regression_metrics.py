@@ -189,6 +189,7 @@ class R2Score(Metric):
         accumulate(self.squared_sum, ops.sum(truth * weighted, axis=0))
         accumulate(self.total_mse, ops.sum(ops.square(truth - guess) * weights, axis=0))
         accumulate(self.count, ops.sum(ops.broadcast_to(weights, truth.shape), axis=0))
+        self.num_samples.move_to(truth.backend)
         accumulate(self.num_samples, truth.size)
 
     def result(self) -> Tensor:

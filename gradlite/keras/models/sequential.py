@@ -10,6 +10,7 @@ import numpy as np
 from gradlite.autograd import no_grad
 from gradlite.keras.layers import InputLayer
 from gradlite.keras.layers.base import Layer, Shape
+from gradlite.keras.layers.fusion import rows
 from gradlite.keras.models.model import Model
 from gradlite.tensor import Tensor
 from gradlite.training.structure import flatten
@@ -116,8 +117,8 @@ class Sequential(Model):
 
     def call(self, inputs: Any, training: bool = False) -> Any:
         # Layers inherit the training flag from this call.
-        for layer in self._layers:
-            inputs = layer(inputs)
+        for part in rows(self._layers) if training else self._layers:
+            inputs = part(inputs)
         return inputs
 
     def compute_output_shape(self, input_shape: Any) -> Any:

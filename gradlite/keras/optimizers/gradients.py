@@ -31,7 +31,15 @@ def checked_gradients(grads: list[Any], variables: list[Variable]) -> dict[int, 
     found = {}
     for gradient, variable in zip(grads, variables):
         if gradient is not None:
-            array = gradient.data if isinstance(gradient, Tensor) else variable.backend.asarray(gradient)
+            if not isinstance(gradient, Tensor):
+                array = variable.backend.asarray(gradient)
+            elif gradient.backend is variable.backend:
+                array = gradient.data
+            else:
+                raise RuntimeError(
+                    f"The gradient of {variable.path!r} must be where the variable is, on {variable.device}. "
+                    f"Received: a gradient on {gradient.device}; move it with .to({variable.device!r})."
+                )
             if tuple(array.shape) != variable.shape:
                 raise ValueError(
                     f"The gradient of {variable.path!r} must have the variable's shape {variable.shape}. "

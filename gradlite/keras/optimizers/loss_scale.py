@@ -145,5 +145,5 @@ def _tensor(gradient: Any) -> Tensor:
 
 def _is_finite(gradient: Any) -> bool:
     gradient = _tensor(gradient)
-    launch = gradient.backend.launch
-    return bool(launch("all", launch("isfinite", gradient.data)))
+    backend = gradient.backend
+    return bool(backend.item(backend.launch("all", backend.launch("isfinite", gradient.data))))

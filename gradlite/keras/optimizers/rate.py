@@ -49,7 +49,11 @@ class LearningRate:
         is_schedule = isinstance(rate, schedules.LearningRateSchedule)
         if not (is_schedule and functions_only):
             value = rate(self._iterations) if is_schedule else rate()
-            self._backend.launch("assign", self._rate, value.data if isinstance(value, Tensor) else value)
+            write: Any = self._backend.launch
+            if not is_schedule:
+                # Past the recorder of a captured step: a replay must not write today's number over tomorrow's.
+                write = type(self._backend).launch.__get__(self._backend)
+            write("assign", self._rate, value.data if isinstance(value, Tensor) else value)
         return self._rate
 
     @property

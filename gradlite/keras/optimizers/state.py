@@ -92,9 +92,8 @@ class State:
 
     def _move_to(self, backend: Backend) -> None:
         for variable in (self._iterations, self._learning_rate, *self._own_variables):
-            if isinstance(variable, Variable) and variable.backend is not backend:
-                variable.data = backend.asarray(variable.numpy())
-                variable.backend = backend
+            if isinstance(variable, Variable):
+                variable.move_to(backend)
         self._backend = backend
         self._one = backend.full((), 1, np.int64)
         self._step = backend.full((), 1, np.int64)

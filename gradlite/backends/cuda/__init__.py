@@ -1,0 +1,26 @@
+"""The CUDA backend: CuPy, and kernels of our own for what a training step spends its time in."""
+
+from importlib import import_module
+
+from gradlite.backends.cuda.backend import CudaBackend
+
+FAMILIES = (
+    "accumulate",
+    "arrays",
+    "assignment",
+    "convolution",
+    "elementwise",
+    "fused",
+    "linear",
+    "normalization",
+    "optimizers",
+    "pooling",
+    "random",
+    "reductions",
+    "softmax",
+)
+
+for _family in FAMILIES:
+    import_module(f"{__name__}.{_family}")
+
+__all__ = ["CudaBackend"]

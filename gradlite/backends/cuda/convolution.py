@@ -1,0 +1,192 @@
+"""Convolutions and their gradients on a GPU: which kernel runs, with which tile.
+
+Images are (n, h, w, c). Products are implicit: pixels are gathered while tiles are loaded, and no matrix of patches
+is ever written to memory. See the headers of ``kernels/conv_*.cu`` for how, and ``convolution_plan`` for tiles.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradlite.backends.cuda.convolution_plan import Padding, Pair, geometry
+from gradlite.backends.cuda.convolution_variants import (
+    ACTIVATIONS,
+    Launch,
+    Split,
+    accumulator,
+    depthwise_launch,
+    depthwise_weight_launch,
+    device_of,
+    gather_launch,
+    merge_kernel,
+    sum_kernel,
+    weight_launch,
+)
+from gradlite.backends.cuda.launch import blocks
+from gradlite.backends.cuda.registry import cuda_kernel
+from gradlite.backends.reference.convolution import output_size
+
+if TYPE_CHECKING:
+    from gradlite.backends.cuda.backend import CudaBackend
+
+DTYPES = tuple(map(np.dtype, ("float32", "float64", "float16")))
+# A depthwise weight gradient keeps a row of taps in registers; a longer row takes the general kernel.
+LONGEST_ROW = 16
+
+
+@cuda_kernel
+def conv2d(
+    gpu: CudaBackend,
+    x: Any,
+    w: Any,
+    bias: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+    out: Any = None,
+) -> Any:
+    """The reference's function: bias and activation are applied before the sums are stored."""
+    shape = _output(x, w, strides, padding, dilation)
+    g, structure = geometry(x.shape, w.shape, shape, strides, padding, dilation, groups)
+    if structure is None or not _takes(x, w, bias) or activation not in ACTIVATIONS:
+        return gpu.fallback(
+            "conv2d", x, w, bias, strides=strides, padding=padding, dilation=dilation, groups=groups,
+            activation=activation, out=out,
+        )  # fmt: skip
+    x, w, bias = _contiguous(gpu, x), _contiguous(gpu, w), _contiguous(gpu, bias)
+    y = gpu.empty(g.y, x.dtype) if out is None else out
+    if g.depthwise:
+        _run(gpu, depthwise_launch(g, x.dtype, False, activation), x, w, bias, y, structure)
+    else:
+        _run(gpu, gather_launch(gpu, g, x, w, y, False, activation, False), x, w, bias, y, None, structure)
+    return y
+
+
+@cuda_kernel
+def conv2d_statistics(
+    gpu: CudaBackend,
+    x: Any,
+    w: Any,
+    bias: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """The reference's function: each block leaves the statistics of its pixels, which a second kernel merges."""
+    shape = _output(x, w, strides, padding, dilation)
+    g, structure = geometry(x.shape, w.shape, shape, strides, padding, dilation, groups)
+    if structure is None or not _takes(x, w, bias) or activation not in ACTIVATIONS:
+        y, mean, variance = gpu.fallback(
+            "conv2d_statistics", x, w, bias, strides=strides, padding=padding, dilation=dilation, groups=groups,
+            activation=activation, out=out,
+        )  # fmt: skip
+        return y, mean, variance
+    x, w, bias = _contiguous(gpu, x), _contiguous(gpu, w), _contiguous(gpu, bias)
+    y, mean, variance = out or (None, None, None)
+    f, kind = g.y[3], accumulator(x.dtype)
+    y = gpu.empty(g.y, x.dtype) if y is None else y
+    mean = gpu.empty((f,), kind) if mean is None else mean
+    variance = gpu.empty((f,), kind) if variance is None else variance
+    launch = gather_launch(gpu, g, x, w, y, False, activation, True)
+    count = launch.grid[0]
+    partials = gpu.empty((count * (1 + 2 * f),), kind)
+    _run(gpu, launch, x, w, bias, y, partials, structure)
+    gpu.run(merge_kernel(kind), (blocks(f, 8),), (1024,), partials, mean, variance, count, f, g.pixels)
+    return y, mean, variance
+
+
+@cuda_kernel
+def conv2d_input_gradient(
+    gpu: CudaBackend,
+    gradient: Any,
+    w: Any,
+    *,
+    input_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> Any:
+    """The reference's function: the forward gather, from the gradient and with the taps in reverse."""
+    g, structure = geometry(tuple(input_shape), w.shape, gradient.shape, strides, padding, dilation, groups)
+    if structure is None or not _takes(gradient, w):
+        return gpu.fallback(
+            "conv2d_input_gradient", gradient, w, input_shape=input_shape, strides=strides, padding=padding,
+            dilation=dilation, groups=groups, out=out,
+        )  # fmt: skip
+    gradient, w = _contiguous(gpu, gradient), _contiguous(gpu, w)
+    dx = gpu.empty(g.x, gradient.dtype) if out is None else out
+    if g.depthwise:
+        _run(gpu, depthwise_launch(g, gradient.dtype, True, None), gradient, w, None, dx, structure)
+    else:
+        launch = gather_launch(gpu, g, gradient, w, dx, True, None, False)
+        _run(gpu, launch, gradient, w, None, dx, None, structure)
+    return dx
+
+
+@cuda_kernel
+def conv2d_weight_gradient(
+    gpu: CudaBackend,
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> Any:
+    """The reference's function: a sum over pixels, cut into ranges that are added in order."""
+    g, structure = geometry(x.shape, tuple(kernel_shape), gradient.shape, strides, padding, dilation, groups)
+    if structure is None or not _takes(x, gradient):
+        return gpu.fallback(
+            "conv2d_weight_gradient", x, gradient, kernel_shape=kernel_shape, strides=strides, padding=padding,
+            dilation=dilation, groups=groups, out=out,
+        )  # fmt: skip
+    x, gradient = _contiguous(gpu, x), _contiguous(gpu, gradient)
+    dw = gpu.empty(g.w, x.dtype) if out is None else out
+    if g.depthwise and g.w[1] <= LONGEST_ROW:
+        split = depthwise_weight_launch(device_of(gpu), g, x.dtype)
+        result = _workspace(gpu, split, dw)
+        _run(gpu, split.launch, x, gradient, result, split.length, structure)
+    else:
+        split = weight_launch(gpu, g, x, gradient)
+        result = _workspace(gpu, split, dw)
+        _run(gpu, split.launch, x, gradient, result, split.length, split.ranges, structure)
+    if split.ranges > 1:
+        gpu.run(sum_kernel(dw.dtype), (blocks(dw.size, 32),), (256,), result, dw, dw.size, split.ranges)
+    return dw
+
+
+def _run(gpu: CudaBackend, launch: Launch, *arguments: Any) -> None:
+    gpu.run(launch.kernel, launch.grid, (launch.threads,), *arguments, shared_bytes=launch.shared_bytes)
+
+
+def _workspace(gpu: CudaBackend, split: Split, dw: Any) -> Any:
+    """Where ranges of pixels leave their sums: the result itself if there is one range."""
+    return dw if split.ranges == 1 else gpu.empty((split.ranges, dw.size), accumulator(dw.dtype))
+
+
+def _output(x: Any, w: Any, strides: Pair, padding: Padding, dilation: Pair) -> tuple[int, ...]:
+    rows, columns = (output_size(*axis) for axis in zip(x.shape[1:3], w.shape[:2], strides, padding, dilation))
+    return x.shape[0], rows, columns, w.shape[3]
+
+
+def _takes(first: Any, *others: Any) -> bool:
+    """Whether there is a kernel for arrays of these dtypes."""
+    return first.dtype in DTYPES and all(a is None or a.dtype == first.dtype for a in others)
+
+
+def _contiguous(gpu: CudaBackend, array: Any) -> Any:
+    return array if array is None or array.flags.c_contiguous else gpu.launch("copy", array)

@@ -1,0 +1,237 @@
+"""Which kernel computes a convolution, and how it is launched: by shape, precision and alignment.
+
+Three kernels gather pixels, for the forward direction and for the input gradient alike: ``conv_halo.cu`` (tensor cores,
+3 x 3, stride 1, one group), ``conv_mma.cu`` (tensor cores, everything else), and ``conv_ffma.cu`` (exact float32,
+float64, devices without tensor cores, float16 that cannot be read in chunks of 16 bytes). Weight gradients likewise:
+``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have kernels of their own.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from gradlite import config
+from gradlite.backends.cuda.convolution_plan import (
+    BF16,
+    FP16,
+    TF32,
+    Geometry,
+    ffma_tile,
+    halo_tile,
+    split_pixels,
+    tensor_tile,
+    weight_halo_tile,
+    weight_tensor_tile,
+    weight_tile,
+)
+from gradlite.backends.cuda.launch import blocks, c_type
+from gradlite.backends.cuda.sources import Entry, entry
+
+if TYPE_CHECKING:
+    from gradlite.backends.cuda.backend import CudaBackend
+
+# As conv_epilogue.cuh numbers them.
+ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
+# Shared memory that a block can ask for, by compute capability (CUDA C++ Programming Guide, technical specifications).
+SHARED_LIMITS = {(7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227, (11, 0): 227}
+LEAST_SHARED_LIMIT = 99
+
+
+@dataclass(frozen=True)
+class Launch:
+    """A kernel with its grid."""
+
+    kernel: Entry
+    grid: tuple[int, int, int]
+    threads: int
+    shared_bytes: int = 0
+
+
+@dataclass(frozen=True, eq=False)
+class Device:
+    """What variants depend on; ``device_of`` makes one of each kind."""
+
+    compute_capability: tuple[int, int]
+    multiprocessors: int
+
+    @property
+    def shared_limit(self) -> int:
+        """Bytes of shared memory that a block can have."""
+        return 1024 * SHARED_LIMITS.get(self.compute_capability, LEAST_SHARED_LIMIT)
+
+
+_device = lru_cache(64)(Device)
+
+
+def device_of(gpu: CudaBackend) -> Device:
+    """The kind of device that a backend runs on."""
+    return _device(gpu.compute_capability, gpu.multiprocessors)
+
+
+def accumulator(dtype: Any) -> np.dtype[Any]:
+    """What sums are kept in, and statistics returned as."""
+    return np.dtype(np.float64) if dtype == np.float64 else np.dtype(np.float32)
+
+
+def precision_of(gpu: CudaBackend, dtype: Any) -> str | None:
+    """Which product of tensor cores computes with elements of ``dtype``; None: ordinary arithmetic."""
+    if dtype == np.float16:
+        return FP16 if gpu.compute_capability >= (7, 5) else None
+    if dtype != np.float32 or gpu.compute_capability < (8, 0):
+        return None
+    return {"highest": None, "high": TF32, "medium": BF16}[config.get_matmul_precision()]
+
+
+def width(array: Any, channels: int, most: int) -> int:
+    """``most`` where so many of a group's channels can always be read at once, else 1: a view may begin anywhere."""
+    return 1 if channels % most or array.data.ptr % (most * array.dtype.itemsize) else most
+
+
+def gather_launch(
+    gpu: CudaBackend, g: Geometry, source: Any, w: Any, y: Any, backward: bool, activation: str | None, statistics: bool
+) -> Launch:
+    """How the forward product (source x, result y) or the input gradient (source the gradient) is launched."""
+    in_channels, out_channels = source.shape[3] // g.groups, y.shape[3] // g.groups
+    precision = None if g.depthwise else precision_of(gpu, y.dtype)
+    if precision == FP16 and 1 in (width(source, in_channels, 8), width(w, g.w[3] // g.groups, 8)):
+        precision = None
+    chunk = 8 if precision == FP16 else 4
+    a, b = width(source, in_channels, chunk), width(w, g.w[3] // g.groups, chunk)
+    if backward:  # the weights' lines run along what is summed over, as the image's do: one width for both
+        a = b = min(a, b)
+    pairs = width(y, out_channels, 4 if precision is None else 2)
+    return _gather_launch(device_of(gpu), g, y.dtype, precision, backward, activation, statistics, a, b, pairs)
+
+
+@lru_cache(4096)
+def _gather_launch(
+    device: Device, g: Geometry, dtype: np.dtype[Any], precision: str | None, backward: bool, activation: str | None,
+    statistics: bool, a: int, b: int, pairs: int,
+) -> Launch:  # fmt: skip
+    n, rows, columns, channels = g.x if backward else g.y
+    channels //= g.groups
+    phases = g.strides[0] * g.strides[1] if backward else 1
+    pixels = n * blocks(rows, g.strides[0]) * blocks(columns, g.strides[1]) if backward else g.pixels
+    macros = {
+        "T": c_type(dtype), "GRADIENT": int(backward), "ACTIVATION": ACTIVATIONS[activation],
+        "STATISTICS": int(statistics), "VEC_Y": pairs,
+    }  # fmt: skip
+    if precision is None:
+        tile = ffma_tile(pixels, channels, device.multiprocessors, dtype.itemsize == 8)
+        kind = {"STAT": c_type(accumulator(dtype)), "VEC_A": a, "VEC_B": b}
+        kernel = entry("conv_ffma.cu", "conv_ffma", **macros, **kind, **tile.macros())
+        return Launch(kernel, (blocks(pixels, tile.m), blocks(channels, tile.n), phases * g.groups), tile.threads)
+    chunk = 16 // dtype.itemsize
+    if g.is_3x3 and a == b == chunk:
+        halo = halo_tile(n, rows, columns, channels, precision, device.multiprocessors, device.shared_limit)
+        if halo is not None:
+            kernel = entry("conv_halo.cu", "conv_halo", PRECISION=precision, **macros, **halo.macros())
+            grid = (halo.blocks(n, rows, columns, 1), blocks(channels, halo.n), 1)
+            return Launch(kernel, grid, halo.threads, halo.shared_bytes(precision, backward))
+    tensor = tensor_tile(pixels, channels, device.multiprocessors, a == 1)
+    kernel = entry("conv_mma.cu", "conv_mma", PRECISION=precision, VEC_A=a, VEC_B=b, **macros, **tensor.macros())
+    grid = (blocks(pixels, tensor.m), blocks(channels, tensor.n), phases * g.groups)
+    return Launch(kernel, grid, tensor.threads, tensor.shared_bytes(backward))
+
+
+@dataclass(frozen=True)
+class Split:
+    """A launch whose pixels (or tiles of them) are cut into ``ranges`` of ``length``."""
+
+    launch: Launch
+    length: int
+    ranges: int
+
+
+def weight_launch(gpu: CudaBackend, g: Geometry, x: Any, gradient: Any) -> Split:
+    """How the weight gradient is launched."""
+    filters = g.w[3] // g.groups
+    precision = None if g.depthwise else precision_of(gpu, x.dtype)
+    if precision == FP16 and 1 in (width(x, g.w[2], 8), width(gradient, filters, 8)):
+        precision = None
+    chunk = 8 if precision == FP16 else 4
+    a, b = width(x, g.w[2], chunk), width(gradient, filters, chunk)
+    if precision is None:
+        return _weight_launch(device_of(gpu), g, x.dtype, a, b)
+    return _weight_tensor_launch(device_of(gpu), g, x.dtype, precision, a, b)
+
+
+@lru_cache(4096)
+def _weight_tensor_launch(device: Device, g: Geometry, dtype: np.dtype[Any], precision: str, a: int, b: int) -> Split:
+    macros = {"PRECISION": precision, "T": c_type(dtype)}
+    halo = weight_halo_tile(g, dtype.itemsize, device.shared_limit) if g.is_3x3 and 1 not in (a, b) else None
+    if halo is not None:
+        columns, lines = blocks(g.x[3], halo.c), blocks(g.y[3], halo.n)
+        pixel_tiles = g.pixels // (16 * halo.th)
+        length = blocks(pixel_tiles, max(1, device.multiprocessors // (columns * lines)))
+        ranges = blocks(pixel_tiles, length)
+        macros |= {"RESULT": _result(dtype, ranges)}
+        kernel = entry("conv_weight_halo.cu", "conv_weight_halo", **macros, **halo.macros())
+        launch = Launch(kernel, (columns, lines, ranges), halo.threads, halo.shared_bytes(dtype.itemsize))
+        return Split(launch, length, ranges)
+    k, n = g.taps * g.w[2], g.w[3] // g.groups
+    tile = weight_tensor_tile(k, n, dtype.itemsize)
+    columns, lines = blocks(k, tile.m), blocks(n, tile.n)
+    length, ranges = split_pixels(g.pixels, columns * lines * g.groups, device.multiprocessors, tile.pixels)
+    macros |= {"RESULT": _result(dtype, ranges)}
+    kernel = entry("conv_weight_mma.cu", "conv_weight_mma", VEC_A=a, VEC_B=b, **macros, **tile.macros())
+    launch = Launch(kernel, (columns, lines, g.groups * ranges), tile.threads, tile.shared_bytes(dtype.itemsize))
+    return Split(launch, length, ranges)
+
+
+@lru_cache(4096)
+def _weight_launch(device: Device, g: Geometry, dtype: np.dtype[Any], a: int, b: int) -> Split:
+    k, n = g.taps * g.w[2], g.w[3] // g.groups
+    tile = weight_tile(k, n)
+    tiles = blocks(k, tile.m) * blocks(n, tile.n) * g.groups
+    length, ranges = split_pixels(g.pixels, tiles, device.multiprocessors, tile.k)
+    kernel = entry(
+        "conv_weight_ffma.cu", "conv_weight_ffma", T=c_type(dtype), RESULT=_result(dtype, ranges),
+        VEC_A=a, VEC_B=b, **tile.macros("BP"),
+    )  # fmt: skip
+    grid = (blocks(k, tile.m), blocks(n, tile.n), g.groups * ranges)
+    return Split(Launch(kernel, grid, tile.threads), length, ranges)
+
+
+@lru_cache(4096)
+def depthwise_launch(g: Geometry, dtype: np.dtype[Any], backward: bool, activation: str | None) -> Launch:
+    """How a depthwise forward convolution or input gradient is launched."""
+    n, rows, columns, channels = g.x if backward else g.y
+    step_y, step_x = g.strides if backward else (1, 1)
+    threads = n * blocks(rows, step_y) * blocks(blocks(columns, step_x), 4) * channels
+    kernel = entry(
+        "conv_depthwise.cu", "depthwise", T=c_type(dtype), GRADIENT=int(backward), ACTIVATION=ACTIVATIONS[activation]
+    )
+    return Launch(kernel, (blocks(threads, 128), 1, step_y * step_x), 128)
+
+
+@lru_cache(4096)
+def depthwise_weight_launch(device: Device, g: Geometry, dtype: np.dtype[Any]) -> Split:
+    """How a depthwise weight gradient is launched."""
+    tiles = blocks(g.w[3], 32) * g.w[0]
+    length, ranges = split_pixels(g.pixels, tiles, device.multiprocessors, 8)
+    kernel = entry(
+        "conv_depthwise.cu", "depthwise_weight", T=c_type(dtype), RESULT=_result(dtype, ranges), KERNEL_W=g.w[1]
+    )
+    return Split(Launch(kernel, (blocks(g.w[3], 32), g.w[0], ranges), 256), length, ranges)
+
+
+@lru_cache(64)
+def sum_kernel(dtype: np.dtype[Any]) -> Entry:
+    """Adds the sums of ranges."""
+    return entry("conv_partials.cu", "sum_partials", T=c_type(dtype), STAT=c_type(accumulator(dtype)))
+
+
+@lru_cache(64)
+def merge_kernel(kind: np.dtype[Any]) -> Entry:
+    """Merges the statistics of blocks."""
+    return entry("conv_statistics.cu", "merge_statistics", STAT=c_type(kind))
+
+
+def _result(dtype: np.dtype[Any], ranges: int) -> str:
+    """What a range's sums are stored as: rounded at once where there is only one."""
+    return c_type(dtype if ranges == 1 else accumulator(dtype))

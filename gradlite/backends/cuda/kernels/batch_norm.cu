@@ -1,0 +1,129 @@
+// variant: T=float S=float P=float WIDTH={1,4} STATISTICS={GIVEN,SLICES,DIRECT} POOLED=0 DROPPED=0
+// variant: T=float S=float P=float WIDTH=4 STATISTICS={GIVEN,SLICES} POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED={0,1}
+// variant: T=double S=double P=double WIDTH=2 STATISTICS=DIRECT POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
+// variant: T=half_t S=float P=half_t WIDTH=4 STATISTICS=SLICES POOLED=1 KH=3 KW=3 SH=2 SW=2 DROPPED=1
+// Batch normalization over all axes but the last, and in the same pass the max pooling and the dropout behind it.
+//
+// Two launches: batch_norm_moments leaves every slice of rows' (mean, M2); batch_norm_apply merges them (STATISTICS
+// SLICES) and writes the output. Up to about a thousand rows one launch does both (DIRECT: a block has all rows of its
+// channels, and finds them in its cache the second time). Statistics that a convolution has left are GIVEN.
+// Bytes: x twice and y once; with pooling y is a quarter. A few operations an element. Limit: memory bandwidth, for the
+// second reading that of the L2 cache where x fits in.
+//
+// Macros: those of channels.cuh; P the type of gamma and beta; POOLED whether there is pooling, by windows of KH x KW
+// with strides SH, SW; DROPPED whether there is dropout.
+#include "channels.cuh"
+#include "philox.cuh"
+
+#define GIVEN 0
+#define SLICES 1
+#define DIRECT 2
+
+// One slice of rows a blockIdx.x.
+extern "C" __global__ void __launch_bounds__(THREADS)
+batch_norm_moments(const T* __restrict__ x, S* __restrict__ partial, int rows, int channels, int rows_each) {
+  int first = blockIdx.x * rows_each;
+  Moments moments = moments_of_rows(x, pivot_of(x, channels), first, min(first + rows_each, rows), channels);
+  keep_moments(moments, partial, gridDim.x, channels);
+}
+
+// Mean and 1 / sqrt(variance + epsilon) of this thread's channels; what is not given is written for the gradient.
+__device__ __forceinline__ void statistics(const T* __restrict__ x, const S* __restrict__ partial,
+                                           S* __restrict__ mean, S* __restrict__ variance, int rows, int channels,
+                                           int slices, int rows_each, S epsilon, S* centre, S* inverse) {
+  int channel = first_channel();
+  S spread[WIDTH];
+#if STATISTICS == GIVEN
+  parameters_of(mean, channel, channels, S(0), centre);
+  parameters_of(variance, channel, channels, S(1), spread);
+#else
+  Pivot pivot = pivot_of(x, channels);
+#if STATISTICS == SLICES
+  Moments all = moments_of_slices(partial, slices, rows_each, rows, channels);
+#else
+  Moments all = moments_of_rows(x, pivot, 0, rows, channels);
+#endif
+  #pragma unroll
+  for (int k = 0; k < WIDTH; k++) {
+    centre[k] = pivot.at[k] + all.mean[k];
+    spread[k] = all.m2[k] / all.count;
+    if (blockIdx.x == 0 && threadIdx.y == 0 && channel < channels) {
+      mean[channel + k] = centre[k];
+      variance[channel + k] = spread[k];
+    }
+  }
+#endif
+  #pragma unroll
+  for (int k = 0; k < WIDTH; k++) inverse[k] = 1 / square_root(spread[k] + epsilon);
+}
+
+// x (images, height, width, channels) -> y and index (images, out_height, out_width, channels); one output pixel a
+// threadIdx.y. Without pooling a pixel is a row, whatever the shape. `index`: see max_pool2d in pooling.cu; every tap
+// is normalized and rounded before it is compared, as if the kernels ran one after the other.
+extern "C" __global__ void __launch_bounds__(THREADS, 2)
+batch_norm_apply(const T* __restrict__ x, const P* __restrict__ gamma, const P* __restrict__ beta,
+                 const unsigned long long* __restrict__ state, const S* __restrict__ partial, S* __restrict__ mean,
+                 S* __restrict__ variance, T* __restrict__ y, unsigned char* __restrict__ index, int rows, int outputs,
+                 int channels, int height, int width, int out_height, int out_width, int top, int left, int slices,
+                 int rows_each, S epsilon, S keep, unsigned long long threshold) {
+  int channel = first_channel();
+  S centre[WIDTH], scale[WIDTH], weight[WIDTH], shift[WIDTH];
+  statistics(x, partial, mean, variance, rows, channels, slices, rows_each, epsilon, centre, scale);
+  parameters_of(gamma, channel, channels, S(1), weight);
+  parameters_of(beta, channel, channels, S(0), shift);
+  if (channel >= channels) return;
+  #pragma unroll
+  for (int k = 0; k < WIDTH; k++) scale[k] *= weight[k];
+#if DROPPED
+  Draw draw = draw_of(state);
+#endif
+  for (int p = blockIdx.x * blockDim.y + threadIdx.y; p < outputs; p += gridDim.x * blockDim.y) {
+    Elements<T, WIDTH> result;
+#if POOLED
+    unsigned row = (unsigned)p / out_width;
+    int iy = (int)(row % out_height) * SH - top, ix = (int)((unsigned)p % out_width) * SW - left;
+    long long image = (long long)(row / out_height) * height;
+    S best[WIDTH];
+    Elements<unsigned char, WIDTH> place;
+    bool found = false;
+    #pragma unroll
+    for (int k = 0; k < WIDTH; k++) {
+      best[k] = -1 / S(0);
+      place.at[k] = 0;
+    }
+    #pragma unroll(KH * KW <= 9 ? KH * KW : 1)
+    for (int tap = 0; tap < KH * KW; tap++) {
+      int ty = iy + tap / KW, tx = ix + tap % KW;
+      if ((unsigned)ty >= height || (unsigned)tx >= width) continue;
+      Elements<T, WIDTH> values = read<WIDTH>(x + ((image + ty) * width + tx) * channels + channel);
+      #pragma unroll
+      for (int k = 0; k < WIDTH; k++) {
+        S value = load(store<T>((load(values.at[k]) - centre[k]) * scale[k] + shift[k]));
+        // Neither may be NaN for <= to hold: a NaN replaces a number, nothing replaces a NaN.
+        if (!found || (!(value <= best[k]) && best[k] == best[k])) {
+          best[k] = value;
+          place.at[k] = tap;
+        }
+      }
+      found = true;
+    }
+    #pragma unroll
+    for (int k = 0; k < WIDTH; k++) result.at[k] = store<T>(best[k]);
+    write<WIDTH>(index + (long long)p * channels + channel, place);
+#else
+    Elements<T, WIDTH> values = read<WIDTH>(x + (long long)p * channels + channel);
+    #pragma unroll
+    for (int k = 0; k < WIDTH; k++) {
+      result.at[k] = store<T>((load(values.at[k]) - centre[k]) * scale[k] + shift[k]);
+    }
+#endif
+#if DROPPED
+    Kept<WIDTH> mask = kept<WIDTH>(draw, (long long)p * channels + channel, threshold);
+    #pragma unroll
+    for (int k = 0; k < WIDTH; k++) {
+      result.at[k] = mask.at[k] ? store<T>(load(result.at[k]) / keep) : store<T>(0);
+    }
+#endif
+    write<WIDTH>(y + (long long)p * channels + channel, result);
+  }
+}

@@ -1,0 +1,28 @@
+// Adds the ranges' sums of a weight gradient, [range][element], in a fixed order.
+//
+// A block has 32 elements; each of its 8 warps adds every 8th range, and the warps' sums are added in order. Eight at
+// once, since there are some hundred ranges, and a thread that read them one after the other would only wait.
+// Bytes: ranges * elements read, elements written. Limit: L2, where the sums have just been written.
+//
+// variant: T={float,half_t} STAT=float
+// variant: T=double STAT=double
+#include "common.cuh"
+
+const int ELEMENTS = 32, WARPS = 8;
+
+extern "C" __global__ void __launch_bounds__(256)
+sum_partials(const STAT* __restrict__ partials, T* __restrict__ out, long long elements, int ranges) {
+  __shared__ STAT shared[WARPS][ELEMENTS];
+  const int lane = threadIdx.x % ELEMENTS, warp = threadIdx.x / ELEMENTS;
+  const long long i = (long long)blockIdx.x * ELEMENTS + lane;
+  STAT sum = 0;
+  if (i < elements) {
+#pragma unroll 8
+    for (int r = warp; r < ranges; r += WARPS) sum += partials[r * elements + i];
+  }
+  shared[warp][lane] = sum;
+  __syncthreads();
+  if (warp != 0 || i >= elements) return;
+  for (int other = 1; other < WARPS; other++) sum += shared[other][lane];
+  out[i] = store<T>(sum);
+}

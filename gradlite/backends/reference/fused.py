@@ -1,0 +1,124 @@
+"""Kernels that are several others in a row, which a backend may run as one: what lies between is not written to memory.
+
+What they mean is the row of kernels, and nothing else.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradlite.backends.reference.convolution import Padding, Pair
+from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
+from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
+from gradlite.backends.reference.random import dropout
+from gradlite.backends.reference.softmax import sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_gradient
+from gradlite.backends.registry import into, reference_kernel
+
+
+def is_pooling(window: Pair, strides: Pair, padding: Padding) -> bool:
+    """Whether a pooling with these attributes does anything."""
+    return window != (1, 1) or strides != (1, 1) or any(map(any, padding))
+
+
+def _pool_and_drop(
+    xp: Any, x: Any, state: Any, window: Pair, strides: Pair, padding: Padding, rate: float
+) -> tuple[Any, Any]:
+    """(y, index), for index see `max_pool2d`; it is empty, (0,), where nothing is pooled."""
+    index = xp.empty((0,), xp.uint8)
+    if is_pooling(window, strides, padding):
+        x, index = max_pool2d(xp, x, window=window, strides=strides, padding=padding)
+    return x if state is None or rate == 0 else dropout(xp, x, state, rate=rate), index
+
+
+@reference_kernel
+def batch_norm_max_pool2d_dropout(
+    xp: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    state: Any,
+    *,
+    epsilon: float,
+    window: Pair,
+    strides: Pair,
+    padding: Padding,
+    rate: float,
+    out: Any = None,
+) -> tuple[Any, Any, Any, Any]:
+    """`batch_norm`, then `max_pool2d`, then `dropout` of x (n, h, w, c) -> (y, mean (c,), variance (c,), index).
+
+    y and index are (n, oh, ow, c). A window and strides of (1, 1) without padding pool nothing: then x may have any
+    shape (..., c), and index is empty, (0,). `state` None or `rate` 0 drop nothing.
+    """
+    y, mean, variance = batch_norm(xp, x, gamma, beta, epsilon=epsilon)
+    y, index = _pool_and_drop(xp, y, state, window, strides, padding, rate)
+    y, mean, variance, index = (into(o, v) for o, v in zip(out or (None,) * 4, (y, mean, variance, index)))
+    return y, mean, variance, index
+
+
+@reference_kernel
+def batch_norm_apply_max_pool2d_dropout(
+    xp: Any,
+    x: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    state: Any,
+    *,
+    epsilon: float,
+    window: Pair,
+    strides: Pair,
+    padding: Padding,
+    rate: float,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """`batch_norm_max_pool2d_dropout` with statistics (c,) that are known already, from `conv2d_statistics` or from
+    training -> (y, index)."""
+    y = batch_norm_inference(xp, x, gamma, beta, mean, variance, epsilon=epsilon)
+    y, index = _pool_and_drop(xp, y, state, window, strides, padding, rate)
+    y, index = (into(o, v) for o, v in zip(out or (None, None), (y, index)))
+    return y, index
+
+
+@reference_kernel
+def batch_norm_max_pool2d_dropout_gradient(
+    xp: Any,
+    gradient: Any,
+    x: Any,
+    gamma: Any,
+    mean: Any,
+    variance: Any,
+    index: Any,
+    state: Any,
+    *,
+    epsilon: float,
+    window: Pair,
+    strides: Pair,
+    padding: Padding,
+    rate: float,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """(dx of x's shape, dgamma (c,), dbeta (c,)) of `batch_norm_max_pool2d_dropout`, given its input, what it returned
+    and its state; the gradient has y's shape. The statistics depend on x."""
+    if state is not None and rate > 0:
+        gradient = dropout(xp, gradient, state, rate=rate)
+    if is_pooling(window, strides, padding):
+        options: dict[str, Any] = {"window": window, "strides": strides, "padding": padding}
+        gradient = max_pool2d_scatter(xp, gradient, index, input_shape=x.shape, **options)
+    return batch_norm_gradient(xp, gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+
+
+@reference_kernel
+def sparse_softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The mean over a batch of `sparse_softmax_cross_entropy`, forward and backward in one.
+
+    -> (mean loss (), its gradient in the logits (n, k), softmax(logits) (n, k)) for logits (n, k) and integer labels
+    (n,) below k.
+    """
+    losses, p = sparse_softmax_cross_entropy(xp, logits, labels)
+    share = xp.full(losses.shape, 1 / max(losses.size, 1), losses.dtype)
+    gradient = sparse_softmax_cross_entropy_gradient(xp, share, p, labels)
+    loss = losses.mean(dtype="float64").astype(losses.dtype)
+    loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
+    return loss, gradient, p

@@ -1,0 +1,255 @@
+"""Fusion: launches of a recorded program that one kernel can do together.
+
+The layers of a model say what to compute one after the other; only the recorded program shows that nobody else reads
+what lies between two launches. Every rule keeps the bits: a fused kernel is one whose results are those of the kernels
+that it stands for, which tests hold for each backend.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
+from typing import Any
+
+from gradlite.backends import Backend
+from gradlite.recording.plan import inputs_of
+from gradlite.recording.recorder import Call
+
+PRODUCTS = ("dense", "conv2d")
+# Not tanh and sigmoid, though products know them: their last bits may differ from one kernel to the next.
+EXACT_ACTIVATIONS = ("relu",)
+# The gradients of a dense layer, and which of their arrays are the incoming gradient and the layer's output.
+DENSE_GRADIENTS = {"dense_input_gradient": (0, 1), "dense_weight_gradient": (1, 2)}
+
+
+def fused(backend: Backend, calls: Sequence[Call], outputs: Iterable[Any]) -> list[Call]:
+    """The launches of a program, with fewer kernels and the same results.
+
+    Args:
+        outputs: arrays that are read after the program; their memory is written as before.
+    """
+    kept = {backend.memory_of(array).identity for array in outputs}
+    result = list(calls)
+    for name, rule in RULES.items():
+        if name in backend.fusions:
+            result = rule(_Program(backend, result, kept))
+    return result
+
+
+class _Program:
+    """Calls with what rules ask about them: who reads what, and what is written to in place."""
+
+    def __init__(self, backend: Backend, calls: list[Call], kept: set[int]) -> None:
+        self.backend = backend
+        self.calls = calls
+        self.kept = kept
+        self.readers: dict[int, list[int]] = {}
+        for number, call in enumerate(calls):
+            for identity in {self.identity(x) for x in inputs_of(call, backend.array_type)}:
+                self.readers.setdefault(identity, []).append(number)
+
+    def identity(self, array: Any) -> int:
+        """What tells the array's memory apart."""
+        return self.backend.memory_of(array).identity
+
+    def only_readers(self, call: Call) -> list[int]:
+        """The calls that read the one result of ``call``, or none where others may see it too."""
+        (result,) = call.results
+        identity = self.identity(result)
+        return [] if identity in self.kept else self.readers.get(identity, [])
+
+    def is_whole(self, array: Any, result: Any) -> bool:
+        """Whether ``array`` is ``result`` itself: its memory from the start, in its shape and order."""
+        place, whole = self.backend.memory_of(array), self.backend.memory_of(result)
+        return (place.identity, place.offset, array.shape, array.strides, array.dtype) == (
+            whole.identity,
+            whole.offset,
+            result.shape,
+            result.strides,
+            result.dtype,
+        )
+
+    def unwritten(self, arrays: Iterable[Any], first: int, last: int) -> bool:
+        """Whether no call from ``first`` to ``last`` may change one of the arrays in place."""
+        memory = {self.identity(x) for x in arrays}
+        return not any(
+            not call.results and memory & {self.identity(x) for x in inputs_of(call, self.backend.array_type)}
+            for call in self.calls[first : last + 1]
+        )
+
+
+def _activations_into_products(program: _Program) -> list[Call]:
+    """A product whose result only an activation reads applies it itself."""
+    calls, gone = list(program.calls), set()
+    for number, call in enumerate(program.calls):
+        if call.name not in PRODUCTS or call.attributes.get("activation") or len(call.results) != 1:
+            continue
+        readers = program.only_readers(call)
+        if len(readers) != 1:
+            continue
+        follower = program.calls[readers[0]]
+        if follower.name not in EXACT_ACTIVATIONS or len(follower.results) != 1 or len(follower.arrays) != 1:
+            continue
+        (raw,), (y,) = call.results, follower.results
+        if program.is_whole(follower.arrays[0], raw) and y.shape == raw.shape and y.dtype == raw.dtype:
+            attributes = {**call.attributes, "activation": follower.name}
+            calls[number] = replace(call, attributes=attributes, results=(y,))
+            gone.add(readers[0])
+    return _without(calls, gone)
+
+
+def _activation_gradients_into_products(program: _Program) -> list[Call]:
+    """The gradients of a dense layer take the gradient behind its relu, and mask it while they read it."""
+    calls, gone = list(program.calls), set()
+    for number, call in enumerate(program.calls):
+        if call.name != "relu_gradient" or len(call.results) != 1:
+            continue
+        gradient, y = call.arrays
+        readers = program.only_readers(call)
+        if not readers or gradient.shape != y.shape or not program.unwritten((gradient, y), number, readers[-1]):
+            continue
+        if all(_masks_by_itself(program, program.calls[reader], call) for reader in readers):
+            for reader in readers:
+                product = program.calls[reader]
+                arrays = list(product.arrays)
+                arrays[DENSE_GRADIENTS[product.name][0]] = gradient
+                arrays[DENSE_GRADIENTS[product.name][1]] = y
+                calls[reader] = replace(
+                    product, arrays=tuple(arrays), attributes={**product.attributes, "activation": "relu"}
+                )
+            gone.add(number)
+    return _without(calls, gone)
+
+
+def _masks_by_itself(program: _Program, product: Call, masked: Call) -> bool:
+    """Whether ``product`` is a gradient of a dense layer without activation, of the whole result of ``masked``."""
+    if product.name not in DENSE_GRADIENTS or product.attributes.get("activation"):
+        return False
+    position, output = DENSE_GRADIENTS[product.name]
+    (result,) = masked.results
+    reads = Counter(program.identity(x) for x in inputs_of(product, program.backend.array_type))[
+        program.identity(result)
+    ]
+    return reads == 1 and product.arrays[output] is None and program.is_whole(product.arrays[position], result)
+
+
+def _averages_together(program: _Program) -> list[Call]:
+    """The moving averages of all layers are updated by one launch, where the last of them was."""
+    groups: dict[tuple[float, str], list[int]] = {}
+    for number, call in enumerate(program.calls):
+        if call.name == "moving_average" and call.arrays[2] is None:
+            groups.setdefault((call.attributes["momentum"], call.arrays[0].dtype.char), []).append(number)
+    calls, gone = list(program.calls), set()
+    for (momentum, _), numbers in groups.items():
+        if len(numbers) < 2:
+            continue
+        pairs = [program.calls[number].arrays[:2] for number in numbers]
+        averages, values = ([pair[i] for pair in pairs] for i in (0, 1))
+        moved = {program.identity(x) for x in averages}
+        others = [c for i, c in enumerate(program.calls[numbers[0] : numbers[-1]], numbers[0]) if i not in numbers]
+        kind = program.backend.array_type
+        # Nobody else may look at the averages in the meantime, nor change in place what they are to take in.
+        touched = {program.identity(x) for c in others for x in inputs_of(c, kind)}
+        changed = {program.identity(x) for c in others if not c.results for x in inputs_of(c, kind)}
+        if len(moved) < len(averages) or moved & touched or changed & {program.identity(x) for x in values}:
+            continue
+        last = numbers[-1]
+        calls[last] = Call(
+            "moving_averages",
+            program.backend.kernels["moving_averages"],
+            (*averages, *values),
+            {"momentum": momentum},
+            (),
+            False,
+        )
+        gone.update(numbers[:-1])
+    return _without(calls, gone)
+
+
+def _totals_together(program: _Program) -> list[Call]:
+    """What is added to totals of one number is added by one launch, where the last of them was."""
+    kind = program.backend.array_type
+    numbers = [
+        number
+        for number, call in enumerate(program.calls)
+        if call.name == "assign_add" and all(getattr(x, "size", 1) == 1 for x in call.arrays)
+    ]
+    totals = [program.calls[number].arrays[0] for number in numbers]
+    values = [program.calls[number].arrays[1] for number in numbers]
+    if len(numbers) < 2 or len({program.identity(x) for x in totals}) < len(totals):
+        return program.calls
+    others = [c for i, c in enumerate(program.calls[numbers[0] : numbers[-1]], numbers[0]) if i not in numbers]
+    touched = {program.identity(x) for c in others for x in inputs_of(c, kind)}
+    changed = {program.identity(x) for c in others if not c.results for x in inputs_of(c, kind)}
+    changed |= {program.identity(x) for x in totals}
+    read = {program.identity(x) for x in values if isinstance(x, kind)}
+    if touched & {program.identity(x) for x in totals} or changed & read:
+        return program.calls
+    calls = list(program.calls)
+    calls[numbers[-1]] = Call("accumulate", program.backend.kernels["accumulate"], (*totals, *values), {}, (), False)
+    return _without(calls, set(numbers[:-1]))
+
+
+def _adam_without_packing(program: _Program) -> list[Call]:
+    """Adam reads each gradient where it is, in one launch for all, instead of a packed copy of them."""
+    packs = [i for i, call in enumerate(program.calls) if call.name == "pack"]
+    updates = [i for i, call in enumerate(program.calls) if call.name == "adam" and call.arrays[4] is None]
+    if len(packs) != 1 or not updates or packs[0] > updates[0]:
+        return program.calls
+    pack, first = program.calls[packs[0]], program.calls[updates[0]]
+    packed = pack.attributes["out"]
+    identity = program.identity(packed)
+    runs: list[tuple[Any, ...]] = []
+    for number in updates:
+        call = program.calls[number]
+        p, g, m, v, _, rate, step = call.arrays
+        if rate is not first.arrays[5] or step is not first.arrays[6] or call.attributes != first.attributes:
+            return program.calls
+        if program.identity(g) == identity:
+            runs += _unpacked(program, pack, p, g, m, v)
+        else:
+            runs.append((p, g, m, v))
+    # The packed copy is read by these updates alone, nobody changes what was packed, and the updates are one after the
+    # other: before them others may do what they like to the weights.
+    readers = set(program.readers[identity]) - {packs[0]} - set(updates)
+    mixed = any(run[0].dtype != run[1].dtype for run in runs)
+    in_a_row = updates == list(range(updates[0], updates[-1] + 1))
+    if readers or mixed or not in_a_row or not program.unwritten(pack.arrays, packs[0] + 1, updates[0] - 1):
+        return program.calls
+    calls = list(program.calls)
+    calls[updates[-1]] = Call(
+        "adam_segments",
+        program.backend.kernels["adam_segments"],
+        (*(run[i] for i in range(4) for run in runs), first.arrays[5], first.arrays[6]),
+        first.attributes,
+        (),
+        False,
+    )
+    return _without(calls, {packs[0], *updates[:-1]})
+
+
+def _unpacked(program: _Program, pack: Call, p: Any, g: Any, m: Any, v: Any) -> list[tuple[Any, ...]]:
+    """An update of a run of the packed gradients as updates by the arrays that were packed there."""
+    start = (
+        program.backend.memory_of(g).offset - program.backend.memory_of(pack.attributes["out"]).offset
+    ) // g.itemsize
+    runs = []
+    for array, offset in zip(pack.arrays, pack.attributes["offsets"]):
+        if start <= offset < start + g.size:
+            span = slice(offset - start, offset - start + array.size)
+            runs.append((p[span], array, m[span], v[span]))
+    return runs
+
+
+def _without(calls: list[Call], gone: set[int]) -> list[Call]:
+    return [call for number, call in enumerate(calls) if number not in gone]
+
+
+RULES: dict[str, Callable[[_Program], list[Call]]] = {
+    "activation": _activations_into_products,
+    "activation gradient": _activation_gradients_into_products,
+    "moving averages": _averages_together,
+    "totals": _totals_together,
+    "adam": _adam_without_packing,
+}

@@ -1,0 +1,190 @@
+"""Captured steps: the second step of its kind in a ``fit``, ``evaluate`` or ``predict`` is recorded, then replayed.
+
+A step is of another kind when its batch has another size or type, when the optimizer is in another phase (it
+accumulates, updates, or overwrites weights with averages), or when what the recorded step worked on is there no more:
+a variable with other memory, a layer that was frozen. Learning rate, step number, random counters, totals of the loss
+and the metrics are in memory that each replay reads anew. Python code of a model runs while a step is recorded, and not
+again: a step whose Python reads values cannot be captured, and trains eagerly after one warning.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Hashable, Sequence
+from typing import Any
+
+from gradlite.backends import Backend
+from gradlite.recording import Program, Recorder
+from gradlite.tensor import Tensor, wrap
+from gradlite.training.data import Batch
+from gradlite.training.structure import flatten, map_structure
+
+# So many kinds of steps are kept; batches of ever new lengths would fill the memory otherwise.
+MOST_PROGRAMS = 16
+
+
+class Steps:
+    """Runs the steps of one ``fit``, ``evaluate`` or ``predict``, captured where that is possible.
+
+    Args:
+        model: what ``_train_step``, ``_test_step`` or a call of it computes is a step.
+        captured: whether to capture at all.
+    """
+
+    def __init__(self, model: Any, captured: bool) -> None:
+        self._model = model
+        self._captured = captured and not getattr(model.optimizer, "waits_for_device", False)
+        self._recorded: dict[Hashable, _Recorded] = {}
+        self._seen: set[Hashable] = set()
+        self._held: dict[Hashable, list[Tensor]] = {}
+        self._state: tuple[Hashable, ...] = ()
+
+    @property
+    def programs(self) -> list[Program]:
+        """What was recorded."""
+        return [recorded.program for recorded in self._recorded.values()]
+
+    def check_state(self) -> None:
+        """Forget what was recorded if it would work on memory that the model uses no more. To be called whenever other
+        code has run: at the start of an epoch, and after callbacks."""
+        state = _state_of(self._model)
+        if state != self._state:
+            self._recorded.clear()
+            self._seen.clear()
+            self._state = state
+
+    def train(self, batch: Batch, variables: Sequence[Any]) -> None:
+        """One step of training."""
+        model = self._model
+        phase = model.optimizer.phase() if self._captured else None
+        recorded, batch = self._run("train", phase, batch, lambda kept: model._train_step(kept, variables))
+        if recorded is not None:
+            model._check_labels(batch.unchecked, recorded.shapes)
+            model.optimizer.prepare_replay()
+            recorded.program.replay()
+
+    def test(self, batch: Batch) -> None:
+        """One step of evaluation, under ``no_grad``."""
+        model = self._model
+        recorded, batch = self._run("test", None, batch, model._test_step)
+        if recorded is not None:
+            model._check_labels(batch.unchecked, recorded.shapes)
+            recorded.program.replay()
+
+    def predict(self, batch: Batch) -> Any:
+        """The outputs for a batch as NumPy arrays, under ``no_grad``."""
+        outputs: list[Any] = []
+
+        def compute(kept: Batch) -> Any:
+            outputs.append(self._model(kept.x, training=False))
+            return outputs[0]
+
+        recorded, _ = self._run("predict", None, batch, compute)
+        if recorded is None:
+            return map_structure(lambda y: y.numpy(), outputs[0])
+        recorded.program.replay()
+        arrays = iter(recorded.program.outputs)
+        return map_structure(lambda _: recorded.backend.to_numpy(next(arrays)), recorded.shapes)
+
+    def _run(
+        self, what: str, phase: Hashable, batch: Batch, step: Callable[[Batch], Any]
+    ) -> tuple[_Recorded | None, Batch]:
+        """What was recorded for steps of this kind, to be replayed; or None, and the step has run.
+
+        The first step of a kind runs as it is: buffers are made and kernels compiled on the way, and a kind that does
+        not come again costs nothing more. The second is recorded while it runs.
+        """
+        if not self._captured:
+            step(batch)
+            return None, batch
+        batch = self._in_place(batch)
+        key = (what, phase, _kind_of(batch))
+        recorded = self._recorded.get(key)
+        if recorded is None:
+            if key in self._seen:
+                self._record(key, batch, step, keep_outputs=what == "predict")
+            else:
+                self._seen.add(key)
+                step(batch)
+        return recorded, batch
+
+    def finish(self) -> None:
+        """Note that variables were changed in place, for those who hold a tape that reads them."""
+        if self._recorded:
+            for variable in self._model.variables:
+                variable.bump_version()
+
+    def _record(self, key: Hashable, batch: Batch, step: Callable[[Batch], Any], keep_outputs: bool) -> None:
+        backend = _backend_of(batch)
+        recorder = Recorder(backend)
+        with recorder.recording():
+            outputs = step(batch)
+        if recorder.obstacles:
+            self._captured = False
+            warnings.warn(
+                f"Steps of model {self._model.name!r} are not captured, and so take longer: {recorder.obstacles[0]}. "
+                "Compute with Tensors instead, or pass run_eagerly=True to compile() to say that this is meant.",
+                stacklevel=2,
+            )
+            return
+        if len(self._recorded) >= MOST_PROGRAMS:
+            self._recorded.pop(next(iter(self._recorded)))
+        kept = [y.data for y in flatten(outputs)] if keep_outputs else []
+        self._recorded[key] = _Recorded(Program(recorder, kept), outputs, backend)
+
+    def _in_place(self, batch: Batch) -> Batch:
+        """The batch in memory that is the same for all batches of its kind, which is where a program reads."""
+        if batch.fixed:
+            return batch
+        kind = _kind_of(batch, identities=False)
+        leaves = flatten((batch.x, batch.y, batch.sample_weight))
+        held = self._held.get(kind)
+        if held is None:
+            held = self._held[kind] = [wrap(x.backend.copy(x.data), x.backend) for x in leaves]
+        else:
+            for target, x in zip(held, leaves):
+                x.backend.launch("assign", target.data, x.data)
+        remaining = iter(held)
+        x, y, weight = (map_structure(lambda _: next(remaining), part) for part in batch[:3])
+        return batch._replace(x=x, y=y, sample_weight=weight)
+
+
+class _Recorded:
+    """A program, its backend, and the shapes of the model's outputs."""
+
+    def __init__(self, program: Program, outputs: Any, backend: Backend) -> None:
+        self.program = program
+        self.backend = backend
+        self.shapes = map_structure(lambda y: _Shape(y.shape), outputs)
+
+
+class _Shape:
+    """What a check of labels asks of an output."""
+
+    def __init__(self, shape: tuple[int, ...]) -> None:
+        self.shape = shape
+
+
+def _kind_of(batch: Batch, identities: bool = True) -> Hashable:
+    """What tells batches apart: their arrays' types and shapes, and with ``identities`` the arrays themselves."""
+    leaves = flatten((batch.x, batch.y, batch.sample_weight))
+    described = tuple((x.shape, x.dtype.char, id(x.data) if identities else 0) for x in leaves)
+    return batch.size, described, repr(map_structure(lambda _: 0, batch[:3]))
+
+
+def _state_of(model: Any) -> tuple[Hashable, ...]:
+    """What a recorded step has worked into it."""
+    metrics = model.metrics if model.compiled else ()
+    variables = [*model.variables, *(v for metric in metrics for v in metric.variables)]
+    return (
+        id(model.optimizer),
+        id(model._compiled_loss),
+        *((id(v), id(v.data), v.requires_grad) for v in variables),
+        *((id(layer), layer.trainable) for layer in model.flatten_layers()),
+    )
+
+
+def _backend_of(batch: Batch) -> Backend:
+    leaves = flatten(batch.x)
+    backend: Backend = leaves[0].backend
+    return backend

@@ -1,0 +1,135 @@
+"""Fused launches: fewer of them where nobody sees what lies between, and the same bits on every backend."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import pytest
+
+import gradlite
+from gradlite import Tensor, keras
+from gradlite.keras import layers
+from gradlite.recording import Program, Recorder
+
+pytestmark = pytest.mark.usefixtures("each_device")
+
+
+def drawn(*shape: int) -> Tensor:
+    values = np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
+    return Tensor(values, requires_grad=True, device=gradlite.get_device())
+
+
+def recorded(backend: Any, function: Any) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray]]:
+    """What a program of ``function`` launches, and its results: of the recorded run, and of a replay."""
+    recorder = Recorder(backend)
+    with recorder.recording():
+        results = function()
+    before = [result.numpy() for result in results]
+    program = Program(recorder, [result.data for result in results])
+    program.replay()
+    return program.launches, before, [backend.to_numpy(array) for array in program.outputs]
+
+
+def assert_fused(backend: Any, function: Any, *expected: str) -> None:
+    launches, before, after = recorded(backend, function)
+    assert launches == expected
+    for a, b in zip(before, after):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_an_activation_alone_behind_a_product_is_applied_by_it(backend):
+    x, w, b = drawn(9, 7), drawn(7, 5), drawn(5)
+    image, kernel = drawn(2, 6, 6, 3), drawn(3, 3, 3, 4)
+    with gradlite.no_grad():
+        assert_fused(backend, lambda: [gradlite.relu(gradlite.dense(x, w, b))], "dense")
+        assert_fused(backend, lambda: [gradlite.relu(gradlite.conv2d(image, kernel))], "conv2d")
+        assert_fused(backend, lambda: [gradlite.tanh(gradlite.dense(x, w))], "dense", "tanh")
+
+
+def test_a_product_that_others_read_too_stays_as_it_is(backend):
+    x, w = drawn(9, 7), drawn(7, 5)
+
+    def read_by_two():
+        y = gradlite.dense(x, w)
+        return [gradlite.relu(y), y * 2]
+
+    def kept():
+        y = gradlite.dense(x, w)
+        return [y, gradlite.relu(y)]
+
+    def in_part():
+        y = gradlite.dense(x, w)
+        return [gradlite.relu(y[:4])]
+
+    with gradlite.no_grad():
+        assert_fused(backend, read_by_two, "dense", "relu", "multiply")
+        assert_fused(backend, kept, "dense", "relu")
+        assert_fused(backend, in_part, "dense", "relu")
+
+
+def test_the_gradients_of_a_dense_layer_mask_by_themselves(backend):
+    x, w, b = drawn(9, 7), drawn(7, 5), drawn(5)
+    ones = gradlite.ones((9, 5))
+
+    def step():
+        y = gradlite.relu(gradlite.dense(x, w, b))
+        return gradlite.grad(y, [x, w, b], ones)
+
+    assert_fused(backend, step, "dense", "dense_input_gradient", "dense_weight_gradient")
+
+
+def test_a_masked_gradient_that_others_read_too_is_computed(backend):
+    image, kernel, b = drawn(2, 6, 6, 3).detach(), drawn(3, 3, 3, 4), drawn(4)
+    ones = gradlite.ones((2, 4, 4, 4))
+
+    def step():
+        return gradlite.grad(gradlite.relu(gradlite.conv2d(image, kernel, b)), [kernel, b], ones)
+
+    launches, before, after = recorded(backend, step)
+    assert launches == ("conv2d", "relu_gradient", "conv2d_weight_gradient", "column_sum")
+    for a, b_ in zip(before, after):
+        assert a.tobytes() == b_.tobytes()
+
+
+def test_moving_averages_of_all_layers_are_one_launch(backend):
+    model = keras.Sequential([layers.BatchNormalization(), layers.BatchNormalization(), layers.BatchNormalization()])
+    x = drawn(8, 4).detach()
+    model(x, training=True)
+    before = model.get_weights()
+    recorder = Recorder(backend)
+    with recorder.recording(), gradlite.no_grad():
+        model(x, training=True)
+    once = model.get_weights()
+    model.set_weights(before)
+    program = Program(recorder)
+    if "moving averages" in backend.fusions:
+        assert program.launches.count("moving_averages") == 1
+        assert "moving_average" not in program.launches
+    program.replay()
+    for a, b in zip(model.get_weights(), once):
+        assert a.tobytes() == b.tobytes()
+
+
+@pytest.mark.parametrize("optimizer", ["adam", "adamw", "nadam"])
+def test_updates_and_totals_of_a_training_step_are_one_launch_each(backend, optimizer):
+    """Bits are compared in tests/training/test_captured_steps.py."""
+    from gradlite.training import replay
+
+    model = keras.Sequential([keras.Input((4,)), layers.Dense(5, activation="relu"), layers.Dense(3)])
+    model.compile(optimizer, "mse", metrics=["mae"])
+    x, y = np.ones((24, 4), np.float32), np.ones((24, 3), np.float32)
+    found: list[Any] = []
+    original = replay.Steps.finish
+    replay.Steps.finish = lambda self: (found.extend(self.programs), original(self))[1]
+    try:
+        model.fit(x, y, batch_size=8, verbose=0)
+    finally:
+        replay.Steps.finish = original
+    (program,) = found
+    if "totals" in backend.fusions:
+        assert program.launches.count("accumulate") == 1
+        assert "assign_add" not in program.launches
+    if "adam" in backend.fusions and optimizer != "nadam":
+        assert program.launches.count("adam_segments") == 1
+        assert not {"adam", "pack"} & set(program.launches)
