@@ -1,7 +1,8 @@
 """What an operation costs besides its arithmetic: ``python -m benchmarks.overhead``.
 
 Forward and backward of one operation on a tensor of one float32, in gradlite and in what else is installed, in turns;
-medians over many. The tensors hold one element, so all of it is the library.
+medians and minima over many. The tensors hold one element, so all of it is the library. NumPy, which does the same
+arithmetic once and knows no gradient, says how fast the machine is.
 """
 
 from __future__ import annotations
@@ -63,11 +64,21 @@ def autograd_steps() -> dict[str, Step]:
     return {name: (lambda f=f: f(x)) for name, f in functions.items()}  # type: ignore[misc]
 
 
-LIBRARIES = {"gradlite": gradlite_steps, "pytorch": torch_steps, "autograd": autograd_steps}
+def numpy_steps() -> dict[str, Step]:
+    """The operations in NumPy, forward alone."""
+    x, constant = np.array([1.5], np.float32), np.array([2.0], np.float32)
+    return {
+        "exp": lambda: np.exp(x),
+        "multiply": lambda: np.multiply(x, constant),
+        "add": lambda: np.add(x, constant),
+    }
 
 
-def measure(rounds: int, repeats: int) -> dict[str, dict[str, float]]:
-    """Median microseconds of every operation in every library that is installed."""
+LIBRARIES = {"gradlite": gradlite_steps, "pytorch": torch_steps, "autograd": autograd_steps, "numpy": numpy_steps}
+
+
+def measure(rounds: int, repeats: int) -> dict[str, dict[str, list[float]]]:
+    """Microseconds of every operation in every library that is installed, a number for each round."""
     steps = {}
     for name, make in LIBRARIES.items():
         try:
@@ -82,7 +93,7 @@ def measure(rounds: int, repeats: int) -> dict[str, dict[str, float]]:
                 for _ in range(repeats):
                     step()
                 samples[name][op].append((time.perf_counter() - start) / repeats * 1e6)
-    return {name: {op: statistics.median(times) for op, times in ops.items()} for name, ops in samples.items()}
+    return samples
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -93,10 +104,11 @@ def main(arguments: list[str] | None = None) -> None:
     options = parser.parse_args(arguments)
     results = measure(options.rounds, options.repeats)
     operations = list(next(iter(results.values())))
-    print("forward and backward of one operation, one element, us (median)")
-    print(" " * 12 + "".join(f"{op:>12}" for op in operations))
-    for name, medians in results.items():
-        print(f"{name:12}" + "".join(f"{medians[op]:12.2f}" for op in operations))
+    print("forward and backward of one operation, one element, us: median (minimum)")
+    print(" " * 12 + "".join(f"{op:>18}" for op in operations))
+    for name, samples in results.items():
+        cells = [f"{statistics.median(times):.2f} ({min(times):.2f})" for times in samples.values()]
+        print(f"{name:12}" + "".join(f"{cell:>18}" for cell in cells))
 
 
 if __name__ == "__main__":

@@ -1,0 +1,145 @@
+"""Training steps of the two lecture models on a GPU, beside PyTorch: a line of JSON for each model and batch size.
+
+gradlite trains through ``fit``, data on the device. PyTorch: channels_last, fused Adam, data on the device; eager, and
+with the whole step captured by hand in one CUDA graph, which is the honest rival of a captured step. TF32 for both.
+Host time around whole epochs that end with a synchronization, medians of rounds in which the rivals take turns.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import statistics
+import time
+from collections.abc import Callable
+from typing import Any
+
+import gradlite
+from benchmarks.gpu_kernels import optional_torch
+from benchmarks.rivals import data, keras_model
+from gradlite.backends import get_backend
+
+ROUNDS = 5
+STEPS = {("mnist", 32): 200, ("mnist", 128): 200, ("mnist", 1024): 100, ("vggnet", 32): 60, ("vggnet", 128): 40,
+         ("vggnet", 1024): 10}  # fmt: skip
+
+
+def gradlite_epoch(model: str, batch: int, steps: int) -> Callable[[], Any]:
+    """An epoch through ``fit``."""
+    x, y = data(model, batch * steps)
+    net = keras_model(gradlite.keras, model)
+    x, y = gradlite.Tensor(x, device="gpu"), gradlite.Tensor(y, device="gpu")
+    return lambda: net.fit(x, y, batch_size=batch, verbose=0)
+
+
+class TorchSteps:
+    """PyTorch's network with its data on the device: eager epochs, and epochs of a captured step."""
+
+    def __init__(self, torch: Any, model: str, batch: int, steps: int) -> None:
+        from benchmarks.rivals import PyTorch
+
+        rival = PyTorch(model, batch, batch * steps)
+        self.torch = torch
+        self.net = rival.net.cuda()
+        self.x, self.y, self.batch = rival.x.cuda(), rival.y.cuda(), batch
+        self.optimizer = torch.optim.Adam(self.net.parameters(), fused=True, capturable=True)
+        self.loss = torch.nn.CrossEntropyLoss()
+        self.right = torch.zeros((), dtype=torch.int64, device="cuda")
+        self.order = torch.randperm(len(self.x), device="cuda")
+        self.position = torch.zeros((), dtype=torch.int64, device="cuda")
+        self.places = torch.arange(batch, device="cuda")
+        self.graph: Any = None
+
+    def step(self) -> None:
+        """Gather a batch by the position on the device, train on it, count right answers."""
+        rows = self.order[self.position + self.places]
+        x, y = self.x[rows], self.y[rows]
+        self.optimizer.zero_grad(set_to_none=self.graph is None)
+        logits = self.net(x)
+        self.loss(logits, y).backward()
+        self.optimizer.step()
+        self.right += (logits.detach().argmax(1) == y).sum()
+        self.position += self.batch
+
+    def _start(self) -> int:
+        self.order.copy_(self.torch.randperm(len(self.x), device="cuda"))
+        self.position.zero_()
+        return len(self.x) // self.batch
+
+    def eager(self) -> None:
+        """An epoch of eager steps."""
+        for _ in range(self._start()):
+            self.step()
+        self.right.item()
+
+    def captured(self) -> None:
+        """An epoch of replays of one graph."""
+        if self.graph is None:
+            self._capture()
+        for _ in range(self._start()):
+            self.graph.replay()
+        self.right.item()
+
+    def _capture(self) -> None:
+        torch = self.torch
+        stream = torch.cuda.Stream()
+        stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(stream):
+            self._start()
+            for _ in range(3):
+                self.step()
+        torch.cuda.current_stream().wait_stream(stream)
+        self._start()
+        graph = torch.cuda.CUDAGraph()
+        self.optimizer.zero_grad(set_to_none=True)
+        with torch.cuda.graph(graph):
+            self.step()
+        self.graph = graph
+
+
+def measure(model: str, batch: int, steps: int, torch: Any) -> dict[str, Any]:
+    """Microseconds a step of every rival: quartiles over the rounds, and our time over each rival's."""
+    epochs: dict[str, Callable[[], Any]] = {"gradlite": gradlite_epoch(model, batch, steps)}
+    if torch is not None:
+        rival = TorchSteps(torch, model, batch, steps)
+        epochs["torch eager"] = rival.eager
+        epochs["torch captured"] = TorchSteps(torch, model, batch, steps).captured
+    samples: dict[str, list[float]] = {name: [] for name in epochs}
+    for epoch in epochs.values():
+        epoch()
+        epoch()
+    for _ in range(ROUNDS):
+        for name, epoch in epochs.items():
+            start = time.perf_counter()
+            epoch()
+            samples[name].append(1e6 * (time.perf_counter() - start) / steps)
+    return {
+        "model": model,
+        "batch": batch,
+        "steps": steps,
+        "us_a_step": {n: [round(q, 1) for q in statistics.quantiles(s, n=4)] for n, s in samples.items()},
+        "gradlite_over_it": {
+            n: round(statistics.median(a / b for a, b in zip(samples["gradlite"], s)), 3) for n, s in samples.items()
+        },
+    }
+
+
+def main() -> None:
+    """Print a line of JSON for each model and batch size."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--small", action="store_true", help="tiny sizes: a check of the benchmark itself")
+    small = parser.parse_args().small
+    gradlite.set_device("gpu")
+    gradlite.config.set_matmul_precision("high")
+    torch = optional_torch()
+    if torch is not None:
+        torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
+        torch.backends.cudnn.benchmark = True
+    cases = {("mnist", 4): 2} if small else STEPS
+    for (model, batch), steps in cases.items():
+        print(json.dumps(measure(model, batch, steps, torch)), flush=True)
+    get_backend("gpu").synchronize()
+
+
+if __name__ == "__main__":
+    main()
