@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Any
 
 NEEDS = {"gradlite": "gradlite", "keras on jax": "keras", "pytorch": "torch"}
-CASES = {("mnist", 32): 100, ("mnist", 128): 60, ("vggnet", 32): 6, ("vggnet", 128): 3}
+CASES = {("mnist", 32): 400, ("mnist", 128): 200, ("vggnet", 32): 6, ("vggnet", 128): 3}
 
 
 def serve(name: str, model: str, batch: int, steps: int) -> None:

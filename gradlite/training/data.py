@@ -59,7 +59,7 @@ class ArrayFeed:
         )
         # Set for steps that are captured: batches of one size then come in the same memory, one after the other.
         self.fixed = False
-        self._buffers: dict[tuple[int, int], Tensor] = {}
+        self._kept: dict[int, Batch] = {}
 
     def epoch(self) -> Iterator[Batch]:
         """The batches of one epoch: all, or as many as ``steps`` says, going on where the epoch before ended."""
@@ -92,27 +92,33 @@ class ArrayFeed:
 
     def _cut(self, order: Any, start: int, stop: int) -> Batch:
         """The samples from ``start`` to ``stop`` of the epoch's order."""
+        if self.fixed:
+            return self._refilled(order, start, stop)
 
         def rows(tensor: Tensor) -> Tensor:
-            target = self._buffer(tensor, stop - start) if self.fixed else None
-            out = None if target is None else target.data
-            if order is None and out is None:
-                return wrap(tensor.data[start:stop], self.backend)
             if order is None:
-                found = self.backend.launch("copy", tensor.data[start:stop], out=out)
-            else:
-                found = self.backend.launch("take", tensor.data, order[start:stop], axis=0, out=out)
-            return wrap(found, self.backend) if target is None else target
+                return wrap(tensor.data[start:stop], self.backend)
+            return wrap(self.backend.launch("take", tensor.data, order[start:stop], axis=0), self.backend)
 
         x, y, weight = (map_structure(rows, part) for part in self._arrays)
-        return Batch(x, y, weight, stop - start, fixed=self.fixed)
+        return Batch(x, y, weight, stop - start)
 
-    def _buffer(self, tensor: Tensor, size: int) -> Tensor:
-        """The memory for ``size`` rows of a tensor."""
-        key = id(tensor), size
-        if key not in self._buffers:
-            self._buffers[key] = wrap(self.backend.empty((size, *tensor.shape[1:]), tensor.dtype), self.backend)
-        return self._buffers[key]
+    def _refilled(self, order: Any, start: int, stop: int) -> Batch:
+        """The one batch of this size, with these samples in it."""
+        size = stop - start
+        batch = self._kept.get(size)
+        if batch is None:
+            x, y, weight = (map_structure(lambda a: self._empty_rows(a, size), part) for part in self._arrays)
+            batch = self._kept[size] = Batch(x, y, weight, size, fixed=True)
+        for tensor, target in zip(flatten(self._arrays), flatten(batch[:3])):
+            if order is None:
+                self.backend.launch("copy", tensor.data[start:stop], out=target.data)
+            else:
+                self.backend.launch("take", tensor.data, order[start:stop], axis=0, out=target.data)
+        return batch
+
+    def _empty_rows(self, tensor: Tensor, size: int) -> Tensor:
+        return wrap(self.backend.empty((size, *tensor.shape[1:]), tensor.dtype), self.backend)
 
 
 class IterableFeed:

@@ -36,7 +36,7 @@ class Steps:
         self._captured = captured and not getattr(model.optimizer, "waits_for_device", False)
         self._recorded: dict[Hashable, _Recorded] = {}
         self._seen: set[Hashable] = set()
-        self._held: dict[Hashable, list[Tensor]] = {}
+        self._held: dict[Hashable, Batch] = {}
         self._state: tuple[Hashable, ...] = ()
 
     @property
@@ -47,7 +47,7 @@ class Steps:
     def check_state(self) -> None:
         """Forget what was recorded if it would work on memory that the model uses no more. To be called whenever other
         code has run: at the start of an epoch, and after callbacks."""
-        state = _state_of(self._model)
+        state = _state_of(self._model) if self._captured else ()
         if state != self._state:
             self._recorded.clear()
             self._seen.clear()
@@ -57,7 +57,7 @@ class Steps:
         """One step of training."""
         model = self._model
         phase = model.optimizer.phase() if self._captured else None
-        recorded, batch = self._run("train", phase, batch, lambda kept: model._train_step(kept, variables))
+        recorded = self._run("train", phase, batch, lambda kept: model._train_step(kept, variables))
         if recorded is not None:
             model._check_labels(batch.unchecked, recorded.shapes)
             model.optimizer.prepare_replay()
@@ -66,7 +66,7 @@ class Steps:
     def test(self, batch: Batch) -> None:
         """One step of evaluation, under ``no_grad``."""
         model = self._model
-        recorded, batch = self._run("test", None, batch, model._test_step)
+        recorded = self._run("test", None, batch, model._test_step)
         if recorded is not None:
             model._check_labels(batch.unchecked, recorded.shapes)
             recorded.program.replay()
@@ -79,16 +79,14 @@ class Steps:
             outputs.append(self._model(kept.x, training=False))
             return outputs[0]
 
-        recorded, _ = self._run("predict", None, batch, compute)
+        recorded = self._run("predict", None, batch, compute)
         if recorded is None:
             return map_structure(lambda y: y.numpy(), outputs[0])
         recorded.program.replay()
         arrays = iter(recorded.program.outputs)
         return map_structure(lambda _: recorded.backend.to_numpy(next(arrays)), recorded.shapes)
 
-    def _run(
-        self, what: str, phase: Hashable, batch: Batch, step: Callable[[Batch], Any]
-    ) -> tuple[_Recorded | None, Batch]:
+    def _run(self, what: str, phase: Hashable, batch: Batch, step: Callable[[Batch], Any]) -> _Recorded | None:
         """What was recorded for steps of this kind, to be replayed; or None, and the step has run.
 
         The first step of a kind runs as it is: buffers are made and kernels compiled on the way, and a kind that does
@@ -96,17 +94,19 @@ class Steps:
         """
         if not self._captured:
             step(batch)
-            return None, batch
-        batch = self._in_place(batch)
-        key = (what, phase, _kind_of(batch))
+            return None
+        kept = self._in_place(batch)
+        key = (what, phase, id(kept))  # which lives as long as its feed, or in self._held
         recorded = self._recorded.get(key)
-        if recorded is None:
-            if key in self._seen:
-                self._record(key, batch, step, keep_outputs=what == "predict")
-            else:
-                self._seen.add(key)
-                step(batch)
-        return recorded, batch
+        if recorded is not None:
+            return recorded
+        kept = kept._replace(unchecked=batch.unchecked)
+        if key in self._seen:
+            self._record(key, kept, step, keep_outputs=what == "predict")
+        else:
+            self._seen.add(key)
+            step(kept)
+        return None
 
     def finish(self) -> None:
         """Note that variables were changed in place, for those who hold a tape that reads them."""
@@ -133,20 +133,18 @@ class Steps:
         self._recorded[key] = _Recorded(Program(recorder, kept), outputs, backend)
 
     def _in_place(self, batch: Batch) -> Batch:
-        """The batch in memory that is the same for all batches of its kind, which is where a program reads."""
+        """The one batch of this kind, whose memory is where a program reads, with the given values in it."""
         if batch.fixed:
             return batch
-        kind = _kind_of(batch, identities=False)
-        leaves = flatten((batch.x, batch.y, batch.sample_weight))
-        held = self._held.get(kind)
-        if held is None:
-            held = self._held[kind] = [wrap(x.backend.copy(x.data), x.backend) for x in leaves]
+        kind = _kind_of(batch)
+        kept = self._held.get(kind)
+        if kept is None:
+            x, y, weight = (map_structure(_copied, part) for part in batch[:3])
+            kept = self._held[kind] = Batch(x, y, weight, batch.size, fixed=True)
         else:
-            for target, x in zip(held, leaves):
+            for target, x in zip(flatten(kept[:3]), flatten(batch[:3])):
                 x.backend.launch("assign", target.data, x.data)
-        remaining = iter(held)
-        x, y, weight = (map_structure(lambda _: next(remaining), part) for part in batch[:3])
-        return batch._replace(x=x, y=y, sample_weight=weight)
+        return kept
 
 
 class _Recorded:
@@ -165,10 +163,13 @@ class _Shape:
         self.shape = shape
 
 
-def _kind_of(batch: Batch, identities: bool = True) -> Hashable:
-    """What tells batches apart: their arrays' types and shapes, and with ``identities`` the arrays themselves."""
-    leaves = flatten((batch.x, batch.y, batch.sample_weight))
-    described = tuple((x.shape, x.dtype.char, id(x.data) if identities else 0) for x in leaves)
+def _copied(tensor: Tensor) -> Tensor:
+    return wrap(tensor.backend.copy(tensor.data), tensor.backend)
+
+
+def _kind_of(batch: Batch) -> Hashable:
+    """What tells kinds of batches apart: their structure, and their arrays' types and shapes."""
+    described = tuple((x.shape, x.dtype.char) for x in flatten(batch[:3]))
     return batch.size, described, repr(map_structure(lambda _: 0, batch[:3]))
 
 

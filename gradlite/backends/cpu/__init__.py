@@ -7,7 +7,17 @@ import numpy as np
 from gradlite.backends.base import Backend
 from gradlite.backends.cpu.registry import CPU
 
-FAMILIES = ("convolution", "elementwise", "fused", "linear", "normalization", "optimizers", "pooling", "random")
+FAMILIES = (
+    "convolution",
+    "elementwise",
+    "fused",
+    "linear",
+    "normalization",
+    "optimizers",
+    "pooling",
+    "random",
+    "softmax",
+)
 
 for _family in FAMILIES:
     import_module(f"{__name__}.{_family}")
