@@ -41,10 +41,10 @@ def test_training_steps_are_measured(gpu, monkeypatch, capsys):
     assert row["us_a_step"]["gradlite"][1] > 0
 
 
-def test_the_command_says_what_it_needs(capsys):
+def test_the_command_says_what_it_needs(monkeypatch, capsys):
     from benchmarks.__main__ import main
 
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(SystemExit):
-        patch.setattr(sys, "argv", ["benchmarks", "gpu"])
+    monkeypatch.setattr(sys, "argv", ["benchmarks", "gpu"])
+    with pytest.raises(SystemExit):
         main()
     assert "--out" in capsys.readouterr().err
