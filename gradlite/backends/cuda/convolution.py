@@ -1,7 +1,8 @@
 """Convolutions and their gradients on a GPU: which kernel runs, with which tile.
 
 Images are (n, h, w, c). Products are implicit: pixels are gathered while tiles are loaded, and no matrix of patches
-is ever written to memory. See the headers of ``kernels/conv_*.cu`` for how, and ``convolution_plan`` for tiles.
+is ever written to memory. Where the window is one pixel the convolution is a product of matrices, and runs as one. See
+the headers of ``kernels/conv_*.cu`` for how, and ``convolution_plan`` for tiles.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from gradlite.backends.cuda.convolution_variants import (
     weight_launch,
 )
 from gradlite.backends.cuda.launch import blocks
+from gradlite.backends.cuda.linear import dense, dense_input_gradient, matmul
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.reference.convolution import output_size
 
@@ -60,6 +62,8 @@ def conv2d(
         )  # fmt: skip
     x, w, bias = _contiguous(gpu, x), _contiguous(gpu, w), _contiguous(gpu, bias)
     y = gpu.empty(g.y, x.dtype) if out is None else out
+    if _is_product(w.shape, strides, padding, groups):
+        return dense(gpu, x, w[0, 0], bias, activation=activation, out=y)
     if g.depthwise:
         _run(gpu, depthwise_launch(g, x.dtype, False, activation), x, w, bias, y, structure)
     else:
@@ -126,6 +130,8 @@ def conv2d_input_gradient(
         )  # fmt: skip
     gradient, w = _contiguous(gpu, gradient), _contiguous(gpu, w)
     dx = gpu.empty(g.x, gradient.dtype) if out is None else out
+    if _is_product(w.shape, strides, padding, groups):
+        return dense_input_gradient(gpu, gradient, None, w[0, 0], out=dx)
     if g.depthwise:
         _run(gpu, depthwise_launch(g, gradient.dtype, True, None), gradient, w, None, dx, structure)
     else:
@@ -156,6 +162,9 @@ def conv2d_weight_gradient(
         )  # fmt: skip
     x, gradient = _contiguous(gpu, x), _contiguous(gpu, gradient)
     dw = gpu.empty(g.w, x.dtype) if out is None else out
+    if _is_product(g.w, strides, padding, groups):
+        matmul(gpu, x.reshape(-1, g.w[2]).T, gradient.reshape(-1, g.w[3]), out=dw[0, 0])
+        return dw
     if g.depthwise and g.w[1] <= LONGEST_ROW:
         split = depthwise_weight_launch(device_of(gpu), g, x.dtype)
         result = _workspace(gpu, split, dw)
@@ -176,6 +185,11 @@ def _run(gpu: CudaBackend, launch: Launch, *arguments: Any) -> None:
 def _workspace(gpu: CudaBackend, split: Split, dw: Any) -> Any:
     """Where ranges of pixels leave their sums: the result itself if there is one range."""
     return dw if split.ranges == 1 else gpu.empty((split.ranges, dw.size), accumulator(dw.dtype))
+
+
+def _is_product(kernel: tuple[int, ...], strides: Pair, padding: Padding, groups: int) -> bool:
+    """Whether every pixel is multiplied by itself with one matrix (c, f): the kernels of matrix products do that."""
+    return kernel[:2] == (1, 1) and strides == (1, 1) and not any(map(any, padding)) and groups == 1
 
 
 def _output(x: Any, w: Any, strides: Pair, padding: Padding, dilation: Pair) -> tuple[int, ...]:
