@@ -231,3 +231,19 @@ def test_the_cpu_is_a_device_like_others():
     backend.synchronize()
     assert backend.memory_stats() == {}
     assert backend.item(np.array([2.5])) == 2.5
+
+
+@pytest.mark.parametrize(
+    ("named", "expected"), [("", "cpu"), ("cpu", "cpu"), ("auto", "cpu"), ("tpu", "Unknown device 'tpu'")]
+)
+def test_the_environment_can_name_the_device_of_a_script(named, expected):
+    import os
+    import subprocess
+
+    if expected == "cpu" and named == "auto" and availability.driver_version() is not None:
+        pytest.skip("a machine with a GPU takes it")
+    code = "import gradlite; print(gradlite.get_device())"
+    environment = {**os.environ, "GRADLITE_DEVICE": named}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert expected in done.stdout + done.stderr
+    assert (done.returncode == 0) == (expected == "cpu")

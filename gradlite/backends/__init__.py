@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import re
 import sys
 from collections.abc import Callable, Iterator
@@ -190,3 +191,8 @@ def memory_stats(device: str | None = None) -> dict[str, int]:
 def empty_cache(device: str | None = None) -> None:
     """Give GPU memory that is only kept for later arrays back to the driver, for other programs."""
     (_default if device is None else get_backend(device)).empty_cache()
+
+
+# A script that names no device, such as one written for tf.keras, runs where the environment says.
+if os.environ.get("GRADLITE_DEVICE"):
+    set_device(os.environ["GRADLITE_DEVICE"])
