@@ -7,6 +7,6 @@ a GPU the list becomes one CUDA graph.
 
 from gradlite.recording.function import Captured, capture
 from gradlite.recording.program import Program
-from gradlite.recording.recorder import CaptureError, Recorder
+from gradlite.recording.recorder import CaptureError, Recorder, measuring
 
-__all__ = ["CaptureError", "Captured", "Program", "Recorder", "capture"]
+__all__ = ["CaptureError", "Captured", "Program", "Recorder", "capture", "measuring"]

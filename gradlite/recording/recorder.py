@@ -143,6 +143,27 @@ class Recorder:
         return noted
 
 
+@contextmanager
+def measuring(backend: Backend) -> Iterator[list[int]]:
+    """A list of the bytes of every array that a launch returns until the block ends: together, what recording the same
+    launches will keep alive at one time, because a recorder holds everything until the program is made."""
+    sizes: list[int] = []
+    real: Any = backend
+    launch = real.launch
+
+    def noted(kernel: str, *arrays: Any, **attributes: Any) -> Any:
+        result = launch(kernel, *arrays, **attributes)
+        if attributes.get("out") is None:
+            sizes.extend(array.nbytes for array in arrays_in(result, backend.array_type))
+        return result
+
+    real.launch = noted
+    try:
+        yield sizes
+    finally:
+        del real.launch
+
+
 def arrays_in(value: Any, kind: type) -> Iterator[Any]:
     """The arrays in a launch's argument: itself, or those in tuples and lists."""
     if isinstance(value, kind):

@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from gradlite.backends import Backend
-from gradlite.recording import Program, Recorder
+from gradlite.recording import Program, Recorder, measuring
 from gradlite.tensor import Tensor, wrap
 from gradlite.training.data import Batch
 from gradlite.training.structure import flatten, map_structure
@@ -101,12 +101,36 @@ class Steps:
         if recorded is not None:
             return recorded
         kept = kept._replace(unchecked=batch.unchecked)
+        backend = _backend_of(kept)
         if key in self._seen:
             self._record(key, kept, step, keep_outputs=what == "predict")
-        else:
+        elif not backend.memory_stats():
             self._seen.add(key)
             step(kept)
+        else:
+            # A device whose memory ends: nobody wants a step that fails while it is recorded.
+            self._seen.add(key)
+            with measuring(backend) as sizes:
+                step(kept)
+            self._check_room(backend, sum(sizes))
         return None
+
+    def _check_room(self, backend: Backend, needed: int) -> None:
+        """Do without capture if recording the step would take more memory than is left."""
+        memory = backend.memory_stats()
+        left = memory["free"] + memory["pooled"]
+        if needed > left:
+            self._give_up(
+                f"to record one takes {needed / 2**20:.0f} MiB, and {backend.device} has {left / 2**20:.0f} left"
+            )
+
+    def _give_up(self, reason: str) -> None:
+        self._captured = False
+        warnings.warn(
+            f"Steps of model {self._model.name!r} are not captured, and so take longer: {reason}. "
+            "Pass run_eagerly=True to compile() to say that this is meant.",
+            stacklevel=2,
+        )
 
     def finish(self) -> None:
         """Note that variables were changed in place, for those who hold a tape that reads them."""
@@ -120,12 +144,7 @@ class Steps:
         with recorder.recording():
             outputs = step(batch)
         if recorder.obstacles:
-            self._captured = False
-            warnings.warn(
-                f"Steps of model {self._model.name!r} are not captured, and so take longer: {recorder.obstacles[0]}. "
-                "Compute with Tensors instead, or pass run_eagerly=True to compile() to say that this is meant.",
-                stacklevel=2,
-            )
+            self._give_up(f"{recorder.obstacles[0]}; compute with Tensors instead")
             return
         if len(self._recorded) >= MOST_PROGRAMS:
             self._recorded.pop(next(iter(self._recorded)))

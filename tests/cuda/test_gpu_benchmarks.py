@@ -8,6 +8,7 @@ import sys
 import pytest
 
 import gradlite
+from benchmarks import gpu as command
 from benchmarks import gpu_kernels, gpu_steps
 
 
@@ -48,3 +49,16 @@ def test_the_command_says_what_it_needs(monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "--out" in capsys.readouterr().err
+
+
+def test_the_report_names_the_device_its_driver_and_the_commit(gpu):
+    found = command.machine()
+    assert found["device"]
+    assert found["multiprocessors"] == gpu.multiprocessors
+    assert found["driver"] >= 12000
+    assert found["cupy"]
+
+
+def test_a_part_that_fails_leaves_its_error_in_the_report(monkeypatch):
+    rows = command.measured("no_such_module", True)
+    assert "No module named benchmarks.no_such_module" in rows[-1]["error"][-1]

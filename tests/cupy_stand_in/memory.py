@@ -74,7 +74,8 @@ class Memory(BaseMemory):
         _reserved[self.device_id] += self._counted
 
     def __del__(self) -> None:
-        _reserved[self.device_id] -= self._counted
+        if _reserved is not None:  # as it is when the interpreter has begun to take modules apart
+            _reserved[self.device_id] -= self._counted
 
 
 class UnownedMemory(BaseMemory):
@@ -93,7 +94,8 @@ class PooledMemory(BaseMemory):
         self._memory, self._pool = memory, pool
 
     def __del__(self) -> None:
-        self._pool._take_back(self._memory)
+        if rounded is not None:  # as above
+            self._pool._take_back(self._memory)
 
 
 class MemoryPointer:

@@ -269,6 +269,20 @@ def test_a_step_that_reads_values_trains_eagerly_after_one_warning_that_names_th
     assert (history.history, [w.tobytes() for w in model.get_weights()]) == expected
 
 
+def test_a_step_that_there_is_no_memory_to_record_trains_eagerly_after_one_warning(
+    backend: Any, monkeypatch: Any
+) -> None:
+    expected = trained(True)
+    keras.utils.set_random_seed(4)
+    model = small_model()
+    model.compile("adam", "sparse_categorical_crossentropy", metrics=["accuracy"])
+    monkeypatch.setattr(backend, "memory_stats", lambda: {"used": 0, "pooled": 100, "free": 900, "total": 1000})
+    with pytest.warns(UserWarning, match=r"not captured.*takes 0 MiB, and (cpu|gpu:0) has 0 left") as caught:
+        history = model.fit(X, Y, batch_size=8, epochs=2, verbose=0)
+    assert len(caught) == 1
+    assert (history.history, [w.tobytes() for w in model.get_weights()]) == expected
+
+
 def test_labels_of_later_batches_are_checked_before_a_replay() -> None:
     good, bad = (X[:8], Y[:8]), (X[:8], np.full(8, 7))
     model = small_model()
