@@ -70,6 +70,20 @@ class _Program:
             result.dtype,
         )
 
+    def same(self, array: Any, result: Any) -> bool:
+        """Whether an argument is an array, and ``result`` as a whole."""
+        return isinstance(array, self.backend.array_type) and self.is_whole(array, result)
+
+    def is_whole_everywhere(self, result: Any, readers: Iterable[int]) -> bool:
+        """Whether each of these calls reads ``result`` only as a whole and by position."""
+        identity, kind = self.identity(result), self.backend.array_type
+        return all(
+            self.is_whole(x, result) and any(x is y for y in self.calls[reader].arrays)
+            for reader in readers
+            for x in inputs_of(self.calls[reader], kind)
+            if self.identity(x) == identity
+        )
+
     def unwritten(self, arrays: Iterable[Any], first: int, last: int) -> bool:
         """Whether no call from ``first`` to ``last`` may change one of the arrays in place."""
         memory = {self.identity(x) for x in arrays}
@@ -242,6 +256,28 @@ def _unpacked(program: _Program, pack: Call, p: Any, g: Any, m: Any, v: Any) -> 
     return runs
 
 
+def _softmax_once(program: _Program) -> list[Call]:
+    """The probabilities that a cross-entropy computes are those of the model's softmax, which need not run as well."""
+    for number, call in enumerate(program.calls):
+        if call.name != "softmax" or len(call.results) != 1:
+            continue
+        (y,) = call.results
+        for later in range(number + 1, len(program.calls)):
+            loss = program.calls[later]
+            if loss.name == "sparse_softmax_cross_entropy_loss" and program.is_whole(loss.arrays[0], call.arrays[0]):
+                readers = program.only_readers(call)
+                p = loss.results[2]
+                if readers and readers[0] > later and program.is_whole_everywhere(y, readers) and p.shape == y.shape:
+                    calls = [
+                        replace(c, arrays=tuple(p if x is not None and program.same(x, y) else x for x in c.arrays))
+                        if i in readers
+                        else c
+                        for i, c in enumerate(program.calls)
+                    ]
+                    return _without(calls, {number})
+    return program.calls
+
+
 def _without(calls: list[Call], gone: set[int]) -> list[Call]:
     return [call for number, call in enumerate(calls) if number not in gone]
 
@@ -250,6 +286,7 @@ RULES: dict[str, Callable[[_Program], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
     "moving averages": _averages_together,
+    "softmax": _softmax_once,
     "totals": _totals_together,
     "adam": _adam_without_packing,
 }

@@ -10,6 +10,7 @@ import pytest
 import gradlite
 from gradlite import Tensor, keras
 from gradlite.keras import layers
+from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
 from gradlite.recording import Program, Recorder
 
 pytestmark = pytest.mark.usefixtures("each_device")
@@ -90,6 +91,26 @@ def test_a_masked_gradient_that_others_read_too_is_computed(backend):
     assert launches == ("conv2d", "relu_gradient", "conv2d_weight_gradient", "column_sum")
     for a, b_ in zip(before, after):
         assert a.tobytes() == b_.tobytes()
+
+
+@pytest.mark.parametrize("shape", [(9, 10), (3, 400), (200, 3)])
+def test_the_probabilities_of_a_cross_entropy_are_the_softmax_of_the_model(backend, shape):
+    x = drawn(*shape)
+    labels = Tensor(np.arange(shape[0]) % shape[1], device=gradlite.get_device())
+
+    def step():
+        y = gradlite.softmax(x)
+        loss = sparse_softmax_cross_entropy_loss(labels, x)
+        return [loss, gradlite.argmax(y, axis=1), y * 2]
+
+    assert_fused(backend, step, "sparse_softmax_cross_entropy_loss", "argmax", "multiply")
+
+    def read_before():
+        y = gradlite.softmax(x)
+        double = y * 2
+        return [sparse_softmax_cross_entropy_loss(labels, x), double]
+
+    assert_fused(backend, read_before, "softmax", "multiply", "sparse_softmax_cross_entropy_loss")
 
 
 def test_moving_averages_of_all_layers_are_one_launch(backend):
