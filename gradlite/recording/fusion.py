@@ -256,6 +256,35 @@ def _unpacked(program: _Program, pack: Call, p: Any, g: Any, m: Any, v: Any) -> 
     return runs
 
 
+def _count_of_correct_answers(program: _Program) -> list[Call]:
+    """What accuracy counts, the sum of where the largest score is the label's, is one launch."""
+    calls, gone = list(program.calls), set()
+    for number, largest in enumerate(program.calls):
+        if largest.name != "argmax" or largest.arrays[0].ndim != 2 or largest.attributes.get("axis") not in (1, -1):
+            continue
+        matches = _only_reader(program, largest, "equal")
+        total = _only_reader(program, program.calls[matches], "sum") if matches else None
+        if matches is None or total is None or largest.attributes.get("keepdims"):
+            continue
+        labels, places = program.calls[matches].arrays
+        result, scores = program.calls[total].results[0], largest.arrays[0]
+        plain = isinstance(labels, program.backend.array_type) and labels.dtype.kind in "iu"
+        whole = plain and labels.shape == scores.shape[:1] and program.is_whole(places, largest.results[0])
+        if whole and result.shape == () and program.unwritten((labels, scores), number, total):
+            function = program.backend.kernels["count_correct"]
+            calls[total] = Call("count_correct", function, (labels, scores), {}, (result,), True)
+            gone |= {number, matches}
+    return _without(calls, gone)
+
+
+def _only_reader(program: _Program, call: Call, name: str) -> int | None:
+    """The number of the one call that reads the one result of ``call``, if it has this name and one result."""
+    readers = program.only_readers(call)
+    if len(readers) != 1 or program.calls[readers[0]].name != name or len(program.calls[readers[0]].results) != 1:
+        return None
+    return readers[0]
+
+
 def _softmax_once(program: _Program) -> list[Call]:
     """The probabilities that a cross-entropy computes are those of the model's softmax, which need not run as well."""
     for number, call in enumerate(program.calls):
@@ -286,6 +315,7 @@ RULES: dict[str, Callable[[_Program], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
     "moving averages": _averages_together,
+    "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,
     "totals": _totals_together,
     "adam": _adam_without_packing,

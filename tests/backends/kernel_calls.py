@@ -104,6 +104,8 @@ for axis, keepdims in ((None, False), ((1,), True), ((0, 2), False)):
     call("mean", real((3, 4, 2)), axis=axis, keepdims=keepdims)
     call("logsumexp", real((3, 4, 2)), axis=axis, keepdims=keepdims)
     call("count_nonzero", integers(2, (3, 4, 2)), axis=axis, keepdims=keepdims)
+for rows, columns in ((9, 4), (1, 1), (1500, 10)):
+    call("count_correct", together(integers(columns, (rows,)), real((rows, columns))))
 call("einsum", real((3, 4), (4, 2)), subscripts="ij,jk->ik")
 call("einsum", real((3, 4)), subscripts="ij->ji")
 call("einsum", real((3, 4), (4, 2), (2,)), subscripts="ij,jk,k->i")

@@ -1,8 +1,8 @@
 """The table of registers and shared memory of every kernel, kernel_resources.csv: reading, and writing it anew.
 
-    python tests/cuda/kernel_resources.py
+    python tests/cuda/kernel_resources.py [FILE.cu ...]
 
-needs NVRTC (``pip install nvidia-cuda-nvrtc-cu12``) and no GPU.
+compiles everything, or these files alone; it needs NVRTC (``pip install nvidia-cuda-nvrtc-cu12``) and no GPU.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ from __future__ import annotations
 import csv
 import multiprocessing
 import sys
+from collections.abc import Sequence
 from functools import cache
 from pathlib import Path
 
@@ -57,17 +58,20 @@ def rows_of(variant: Variant) -> list[tuple[str, str, int, int, int]]:
     ]
 
 
-def write_table() -> None:
-    """Compile everything, on all processors, and write what it takes."""
+def write_table(files: Sequence[str] = ()) -> None:
+    """Compile everything, or these files alone, on all processors, and write what it takes."""
     everything = [variant for path in sorted(KERNELS.glob("*.cu")) for variant in variants(path.name)]
+    chosen = [variant for variant in everything if not files or variant.file in files]
     with multiprocessing.Pool() as pool:
-        rows = [row for found in pool.imap(rows_of, everything) for row in found]
+        rows = [row for found in pool.imap(rows_of, chosen) for row in found]
+    known = {label(variant) for variant in everything} - {label(variant) for variant in chosen}
+    rows += [(*key, *value) for key, value in (read_table() if files else {}).items() if key[0] in known]
     with TABLE.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, lineterminator="\n")
         writer.writerow(COLUMNS)
-        writer.writerows(rows)
+        writer.writerows(sorted(rows))
     print(f"{len(rows)} rows in {TABLE}")
 
 
 if __name__ == "__main__":
-    write_table()
+    write_table(sys.argv[1:])

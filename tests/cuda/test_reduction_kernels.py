@@ -209,3 +209,19 @@ def test_what_a_training_step_reduces_is_one_kernel_of_ours(gpu, monkeypatch, rn
     assert count_launches(gpu, monkeypatch, "sum", [losses > 0], **options) == ["reduce"]
     assert count_launches(gpu, monkeypatch, "argmax", [scores], axis=1, keepdims=False) == ["reduce"]
     assert reductions.plan(132, 1, 1024, 512)[3] == 1024, "a large GPU sums the rows of a dense layer in one pass"
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64", "float16"])
+@pytest.mark.parametrize("labels", ["int64", "int32", "uint8"])
+def test_correct_answers_are_counted_with_the_first_of_equal_scores_and_nan_as_the_largest(gpu, checked, dtype, labels):
+    rng = np.random.default_rng(3)
+    for rows, columns in ((1, 1), (7, 3), (1030, 10)):
+        scores = rng.integers(0, 4, (rows, columns)).astype(dtype)
+        scores[rng.random((rows, columns)) < 0.05] = np.nan
+        classes = rng.integers(0, columns, rows).astype(labels)
+        expected = int((scores.argmax(axis=1) == classes).sum())
+        wide = gpu.asarray(np.repeat(scores, 2, axis=1))[:, ::2]
+        for x in (gpu.asarray(scores), wide):
+            count = gpu.launch("count_correct", gpu.asarray(classes), x)
+            assert count.dtype == np.int64
+            assert int(gpu.item(count)) == expected

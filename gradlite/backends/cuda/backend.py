@@ -31,7 +31,9 @@ class CudaBackend(Backend):
     """
 
     # Every launch that is saved saves microseconds.
-    fusions = frozenset({"activation", "activation gradient", "moving averages", "softmax", "totals", "adam"})
+    fusions = frozenset(
+        {"activation", "activation gradient", "adam", "correct answers", "moving averages", "softmax", "totals"}
+    )
 
     def __init__(self, cupy: Any, device: int) -> None:
         super().__init__(cupy, f"gpu:{device}")

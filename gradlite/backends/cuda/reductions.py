@@ -173,3 +173,20 @@ for _name, _reduction in {**WITH_OPTIONAL_AXIS, **PLACES, **WITH_AXIS}.items():
 def column_sum(gpu: CudaBackend, x: Any, *, out: Any = None) -> Any:
     """The sum over all axes but the last: (..., m) -> (m,)."""
     return reduce(gpu, "sum", "Sum", x, tuple(range(x.ndim - 1)), False, out)
+
+
+# One block counts; more scores than this are for kernels that fill the device.
+MOST_COUNTED = 1 << 20
+COUNTED_LABELS = tuple(map(np.dtype, ("int64", "int32", "uint8")))
+
+
+@cuda_kernel
+def count_correct(gpu: CudaBackend, labels: Any, scores: Any, *, out: Any = None) -> Any:
+    """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,) say."""
+    ours = scores.dtype in C_TYPES and scores.dtype.kind == "f" and labels.dtype in COUNTED_LABELS
+    if not ours or not 0 < scores.size <= MOST_COUNTED or labels.shape != scores.shape[:1]:
+        return gpu.fallback("count_correct", labels, scores, out=out)
+    count = gpu.empty((), np.int64) if out is None else out
+    kernel = entry("count_correct.cu", "count_correct", T=c_type(scores.dtype), L=c_type(labels.dtype))
+    gpu.run(kernel, (1,), (1024,), contiguous(gpu, labels), contiguous(gpu, scores), count, *scores.shape)
+    return count

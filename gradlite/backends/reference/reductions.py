@@ -32,3 +32,9 @@ def logsumexp(xp: ModuleType, x: Any, *, axis: tuple[int, ...] | None, keepdims:
 def count_nonzero(xp: ModuleType, x: Any, *, axis: tuple[int, ...] | None, keepdims: bool, out: Any = None) -> Any:
     """How many elements differ from zero."""
     return into(out, xp.sum(x != 0, axis=axis, keepdims=keepdims))
+
+
+@reference_kernel
+def count_correct(xp: ModuleType, labels: Any, scores: Any, *, out: Any = None) -> Any:
+    """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,), integers, say: int64, ()."""
+    return into(out, xp.sum(xp.equal(labels, xp.argmax(scores, axis=1)), dtype="int64"))
