@@ -2,7 +2,8 @@
 
 For both lecture models: the time of a step through ``fit``, eager and captured, in turns; the time that the kernels of
 the step take by themselves (each the fastest of many calls, one after the other); and the rest: Python, dispatch, and
-what kernels take longer than their fastest, in large models most of it. Besides, how many launches a step makes, and what its buffers take.
+what kernels take longer than their fastest, in large models most of it. Besides, how many launches a step makes, and
+what its buffers take.
 """
 
 from __future__ import annotations
