@@ -7,6 +7,6 @@ a GPU the list becomes one CUDA graph.
 
 from gradlite.recording.function import Captured, capture
 from gradlite.recording.program import Program
-from gradlite.recording.recorder import CaptureError, Recorder, measuring
+from gradlite.recording.recorder import CaptureError, Recorder, is_recording, measuring
 
-__all__ = ["CaptureError", "Captured", "Program", "Recorder", "capture", "measuring"]
+__all__ = ["CaptureError", "Captured", "Program", "Recorder", "capture", "is_recording", "measuring"]

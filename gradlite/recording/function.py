@@ -9,7 +9,7 @@ from typing import Any
 from gradlite.autograd import as_tensor, is_grad_enabled
 from gradlite.backends import Backend
 from gradlite.recording.program import Program
-from gradlite.recording.recorder import CaptureError, Recorder
+from gradlite.recording.recorder import CaptureError, Recorder, is_recording
 from gradlite.tensor import Tensor, wrap
 
 Signature = tuple[Any, ...]
@@ -55,6 +55,8 @@ class Captured:
 
     def __call__(self, *inputs: Any) -> Any:
         tensors = [as_tensor(x) for x in inputs]
+        if is_recording(_backend_of(tensors)):
+            return self._function(*tensors)  # its launches belong to the program that is being recorded
         signature = (
             is_grad_enabled(),
             *((x.backend, x.shape, x.dtype, x.requires_grad) for x in tensors),

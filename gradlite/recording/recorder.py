@@ -17,6 +17,7 @@ from gradlite.backends import Backend
 from gradlite.backends.base import ARRAY_FUNCTIONS
 from gradlite.backends.registry import REFERENCE
 
+_boundary = threading.Lock()
 _PACKAGE = str(Path(__file__).parents[1])
 
 
@@ -40,6 +41,26 @@ class Call:
 def takes_out(kernel: str) -> bool:
     """Whether a kernel writes into a buffer that it is given as ``out``."""
     return kernel in ARRAY_FUNCTIONS or "out" in inspect.signature(REFERENCE[kernel]).parameters
+
+
+def is_recording(backend: Backend) -> bool:
+    """Whether a recorder, or a measurement of what one would hold, stands in the boundary of ``backend`` now."""
+    return "launch" in vars(backend)
+
+
+@contextmanager
+def _standing_in(backend: Backend, **methods: Callable[..., Any]) -> Iterator[None]:
+    """These functions in the place of the backend's methods; one at a time, whichever thread asks."""
+    with _boundary:
+        if is_recording(backend):
+            raise CaptureError("A captured function cannot be recorded while another one is.")
+        vars(backend).update(methods)
+    try:
+        yield
+    finally:
+        with _boundary:
+            for name in methods:
+                delattr(backend, name)
 
 
 class Recorder:
@@ -72,18 +93,16 @@ class Recorder:
         Raises:
             CaptureError: if the backend is being recorded already.
         """
-        backend: Any = self.backend
-        if "launch" in vars(backend):
-            raise CaptureError("A captured function cannot be recorded while another one is.")
-        real = {name: getattr(backend, name) for name in ("launch", "call", "to_numpy", "item")}
-        self._launch, self._call = real["launch"], real["call"]
-        backend.launch, backend.call = self._noted, self._called
-        backend.to_numpy, backend.item = self._reading(real["to_numpy"]), self._reading(real["item"])
-        try:
+        real = self.backend
+        self._launch, self._call = real.launch, real.call
+        with _standing_in(
+            real,
+            launch=self._noted,
+            call=self._called,
+            to_numpy=self._reading(real.to_numpy),
+            item=self._reading(real.item),
+        ):
             yield
-        finally:
-            for name in real:
-                delattr(backend, name)
 
     def _noted(self, kernel: str, *arrays: Any, **attributes: Any) -> Any:
         if self._inside or threading.get_ident() != self._thread:
@@ -148,8 +167,7 @@ def measuring(backend: Backend) -> Iterator[list[int]]:
     """A list of the bytes of every array that a launch returns until the block ends: together, what recording the same
     launches will keep alive at one time, because a recorder holds everything until the program is made."""
     sizes: list[int] = []
-    real: Any = backend
-    launch = real.launch
+    launch = backend.launch
 
     def noted(kernel: str, *arrays: Any, **attributes: Any) -> Any:
         result = launch(kernel, *arrays, **attributes)
@@ -157,11 +175,8 @@ def measuring(backend: Backend) -> Iterator[list[int]]:
             sizes.extend(array.nbytes for array in arrays_in(result, backend.array_type))
         return result
 
-    real.launch = noted
-    try:
+    with _standing_in(backend, launch=noted):
         yield sizes
-    finally:
-        del real.launch
 
 
 def arrays_in(value: Any, kind: type) -> Iterator[Any]:

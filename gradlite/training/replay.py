@@ -14,7 +14,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from gradlite.backends import Backend
-from gradlite.recording import Program, Recorder, measuring
+from gradlite.recording import Program, Recorder, is_recording, measuring
 from gradlite.tensor import Tensor, wrap
 from gradlite.training.data import Batch
 from gradlite.training.structure import flatten, map_structure
@@ -102,7 +102,9 @@ class Steps:
             return recorded
         kept = kept._replace(unchecked=batch.unchecked)
         backend = _backend_of(kept)
-        if key in self._seen:
+        if is_recording(backend):
+            step(kept)  # another thread has the boundary for a step; this one is recorded some other time
+        elif key in self._seen:
             self._record(key, kept, step, keep_outputs=what == "predict")
         elif not backend.memory_stats():
             self._seen.add(key)

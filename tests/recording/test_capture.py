@@ -134,6 +134,16 @@ def test_the_backend_is_itself_again_after_an_error_within(backend):
         pass
 
 
+def test_a_captured_function_within_another_becomes_a_part_of_it(rng):
+    double = gradlite.capture(lambda x: x * 2)
+    both = gradlite.capture(lambda x: double(x) + double(x + 1))
+    for _ in range(3):
+        x = drawn(rng, 4)
+        np.testing.assert_allclose(both(x).numpy(), 4 * x.numpy() + 2, rtol=1e-6)
+    assert both.programs[0].launches == ("multiply", "add", "multiply", "add")
+    assert double.programs == []
+
+
 def test_memory_is_shared_by_what_is_never_needed_together():
     def chain(x):
         for _ in range(10):

@@ -6,11 +6,13 @@ import gc
 import tracemalloc
 import warnings
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import numpy as np
 import pytest
 
+import gradlite
 from gradlite import keras, nn
 from gradlite.keras import layers
 from gradlite.training import replay
@@ -329,6 +331,24 @@ def test_predictions_are_captured_too_and_are_the_same(replays: list[int]) -> No
         assert len(replays) == 3  # batches of 4, 4, 4, 4, 4 and 2
         for a, b in zip(whole.values(), parts.values()) if isinstance(whole, dict) else [(whole, parts)]:
             np.testing.assert_allclose(a, b, rtol=1e-6)
+
+
+def test_models_predict_and_train_in_several_threads_at_once() -> None:
+    model = small_model()
+    model.compile("adam", "sparse_categorical_crossentropy")
+    expected = model.predict(X, batch_size=22, verbose=0)
+    x, device = np.tile(X, (20, 1)), gradlite.get_device()
+
+    def work(number: int) -> float:
+        with gradlite.device(device):
+            if number == 0:
+                other = small_model()
+                other.compile("adam", "sparse_categorical_crossentropy")
+                return float(not np.isfinite(other.fit(x, np.tile(Y, 20), batch_size=5, verbose=0).history["loss"][-1]))
+            return float(abs(model.predict(x, batch_size=2 + number, verbose=0)[:22] - expected).max())
+
+    with ThreadPoolExecutor(4) as pool:
+        assert max(pool.map(work, range(4))) < 1e-5
 
 
 def test_replayed_steps_leave_no_memory_behind() -> None:
