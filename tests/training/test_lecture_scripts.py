@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
+from gradlite import keras
+
 MNIST = """
 import numpy as np
 import gradlite as tf
@@ -158,6 +160,8 @@ def test_the_mnist_script_runs_and_learns(optimizer: str) -> None:
 
 
 def test_the_shallow_vggnet_script_runs_and_learns() -> None:
+    # The script sets no seed, and from about one in eighty this network does not learn anything in six steps.
+    keras.utils.set_random_seed(0)
     (train_x, train_y), (test_x, test_y) = images(48, 12, 12, 3), images(16, 12, 12, 3)
     names, text = run(VGG, SIZE=12, train_images=train_x, train_labels=train_y, test_images=test_x, test_labels=test_y)
     assert names["full"].count_params() == 2171178
