@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from functools import partial
@@ -42,7 +43,10 @@ class CudaBackend(Backend):
         self.kernels.update((name, partial(kernel, self)) for name, kernel in CUDA.items())
         self.compute_capability = capability_of(cupy, device)
         self.multiprocessors: int = cupy.cuda.Device(device).attributes["MultiProcessorCount"]
-        self._own = DeviceStream(cupy, device)
+        # Held by whoever puts work on the stream: what another thread launched while a graph is captured there would
+        # become a part of the graph instead of running.
+        self.gate = threading.RLock()
+        self._own = DeviceStream(cupy, device, self.gate)
         self.stream = self._own.stream
         self._current_stream = self._own.current
         self._upload = memory.Uploader(cupy, self.stream)
@@ -51,20 +55,15 @@ class CudaBackend(Backend):
     # Where things run. Calls within this class name it, since a recorder puts itself in the place of the methods.
 
     def launch(self, kernel: str, *arrays: Any, **attributes: Any) -> Any:
-        try:
-            if self._current_stream() is self.stream:
-                return self.kernels[kernel](*arrays, **attributes)
-            with self._own.entered():
-                return self.kernels[kernel](*arrays, **attributes)
-        except self._full as error:
-            raise memory.out_of_memory(self.xp, self.device_number, error) from error
+        return CudaBackend.call(self, self.kernels[kernel], *arrays, **attributes)
 
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         try:
-            if self._current_stream() is self.stream:
-                return function(*arguments, **options)
-            with self._own.entered():
-                return function(*arguments, **options)
+            with self.gate:
+                if self._current_stream() is self.stream:
+                    return function(*arguments, **options)
+                with self._own.entered():
+                    return function(*arguments, **options)
         except self._full as error:
             raise memory.out_of_memory(self.xp, self.device_number, error) from error
 
@@ -86,7 +85,8 @@ class CudaBackend(Backend):
         return function(self.xp, *arrays, **attributes)
 
     def synchronize(self) -> None:
-        self.stream.synchronize()
+        with self.gate:
+            self.stream.synchronize()
 
     # Recorded programs.
 
@@ -144,10 +144,11 @@ class CudaBackend(Backend):
     def _allocated(self, allocate: Callable[..., Any], *arguments: Any) -> Any:
         """``allocate(*arguments)`` on our stream; again with an emptied cache where memory has run out."""
         try:
-            if self._current_stream() is self.stream:
-                return allocate(*arguments)
-            with self._own.entered():
-                return allocate(*arguments)
+            with self.gate:
+                if self._current_stream() is self.stream:
+                    return allocate(*arguments)
+                with self._own.entered():
+                    return allocate(*arguments)
         except self._full:
             self.empty_cache()
         return CudaBackend.call(self, allocate, *arguments)

@@ -22,7 +22,8 @@ class GraphReplay:
         self._pool = cuda.MemoryPool()
         # The graph holds addresses only: the calls keep the arrays alive that these belong to.
         self._calls = list(calls)
-        with gpu.entered(), cuda.using_allocator(self._pool.malloc):
+        self._gate = gpu.gate
+        with gpu.entered(), self._gate, cuda.using_allocator(self._pool.malloc):
             self._stream.begin_capture()
             try:
                 for call in self._calls:
@@ -32,7 +33,8 @@ class GraphReplay:
             self._graph.upload(self._stream)
 
     def __call__(self) -> None:
-        self._graph.launch(self._stream)
+        with self._gate:
+            self._graph.launch(self._stream)
 
 
 class ListReplay:

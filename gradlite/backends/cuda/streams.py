@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from typing import Any
 
 
@@ -19,6 +19,7 @@ class DeviceStream:
     Args:
         cupy: the module.
         device: the number of the GPU.
+        gate: held while something is put on the stream.
 
     Attributes:
         stream: CuPy's object.
@@ -26,8 +27,9 @@ class DeviceStream:
             ``stream``, we are there already: a stream belongs to one device.
     """
 
-    def __init__(self, cupy: Any, device: int) -> None:
+    def __init__(self, cupy: Any, device: int, gate: AbstractContextManager[Any]) -> None:
         self._cuda = cupy.cuda
+        self._gate = gate
         self._device = cupy.cuda.Device(device)
         self._events = threading.local()
         self.current: Callable[[], Any] = cupy.cuda.get_current_stream
@@ -76,5 +78,6 @@ class DeviceStream:
         event = getattr(self._events, "event", None)
         if event is None:  # one a thread: between recording and waiting, nobody else may record into it
             event = self._events.event = self._cuda.Event(disable_timing=True)
-        first.record(event)
-        then.wait_event(event)
+        with self._gate:
+            first.record(event)
+            then.wait_event(event)
