@@ -298,7 +298,7 @@ def _softmax_once(program: _Program) -> list[Call]:
                 p = loss.results[2]
                 if readers and readers[0] > later and program.is_whole_everywhere(y, readers) and p.shape == y.shape:
                     calls = [
-                        replace(c, arrays=tuple(p if x is not None and program.same(x, y) else x for x in c.arrays))
+                        replace(c, arrays=tuple(p if program.same(x, y) else x for x in c.arrays))
                         if i in readers
                         else c
                         for i, c in enumerate(program.calls)

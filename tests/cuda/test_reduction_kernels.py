@@ -225,3 +225,17 @@ def test_correct_answers_are_counted_with_the_first_of_equal_scores_and_nan_as_t
             count = gpu.launch("count_correct", gpu.asarray(classes), x)
             assert count.dtype == np.int64
             assert int(gpu.item(count)) == expected
+
+
+def test_correct_answers_among_too_many_scores_for_one_block_are_counted_by_kernels_of_ours(gpu, monkeypatch):
+    monkeypatch.setattr(reductions, "MOST_COUNTED", 8)
+    rng = np.random.default_rng(4)
+    scores, classes = rng.standard_normal((40, 5)).astype(np.float32), rng.integers(0, 5, 40)
+    arguments = gpu.asarray(classes), gpu.asarray(scores)
+    out = gpu.full((), 0, np.int64)
+    with monkeypatch.context() as patch:
+        patch.setattr(gpu, "fallback", None)
+        count = gpu.launch("count_correct", *arguments)
+        assert gpu.launch("count_correct", *arguments, out=out) is out
+    expected = int((scores.argmax(axis=1) == classes).sum())
+    assert (int(gpu.item(count)), int(gpu.item(out))) == (expected, expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numbers
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -49,11 +50,11 @@ class LearningRate:
         is_schedule = isinstance(rate, schedules.LearningRateSchedule)
         if not (is_schedule and functions_only):
             value = rate(self._iterations) if is_schedule else rate()
-            write: Any = self._backend.launch
-            if not is_schedule:
-                # Past the recorder of a captured step: a replay must not write today's number over tomorrow's.
-                write = type(self._backend).launch.__get__(self._backend)
-            write("assign", self._rate, value.data if isinstance(value, Tensor) else value)
+            # What a function gave is written past the recorder of a captured step, by the class's own launch: a replay
+            # must not write today's number over tomorrow's.
+            backend = self._backend
+            launch = backend.launch if is_schedule else partial(type(backend).launch, backend)
+            launch("assign", self._rate, value.data if isinstance(value, Tensor) else value)
         return self._rate
 
     @property
