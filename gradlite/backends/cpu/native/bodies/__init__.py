@@ -1,0 +1,79 @@
+"""The kernels' bodies, in the part of Python that Numba compiles; read when a kernel has to be compiled, not before.
+
+A body gets ``(part, parts, words)``: it computes the part ``part`` of ``parts``; ``words`` are its arguments, 64 bits
+each, in the order in which its docstring names them: addresses (0 where there is no array), integers, and floats as the
+bits of float64. What a part computes depends on its arguments alone, not on the thread that takes it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+from llvmlite import ir
+from numba import carray, njit, types
+from numba.extending import intrinsic
+
+# Sums may be taken apart for vectors and products fused with them; NaN and infinity stay what they are.
+FAST_MATH = {"contract", "reassoc", "nsz"}
+
+BODIES: dict[str, Callable[[int, int, Any], None]] = {}
+
+
+def body(function: Callable[[int, int, Any], None]) -> Callable[[int, int, Any], None]:
+    """Enter a kernel as ``"module.function"``."""
+    BODIES[f"{function.__module__.rpartition('.')[2]}.{function.__name__}"] = function
+    return function
+
+
+def helper(function: Any) -> Any:
+    """A function that bodies call. Divisions by zero give infinity or nothing sensible, but raise no error."""
+    return njit(error_model="numpy", fastmath=FAST_MATH)(function)
+
+
+def external(name: str, arguments: int) -> Any:
+    """A generated micro-kernel, to be called from a body with ``arguments`` integers."""
+    return types.ExternalFunction(name, types.void(*[types.int64] * arguments))
+
+
+@intrinsic
+def _pointer(context: Any, address: Any) -> Any:
+    def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.inttoptr(arguments[0], ir.PointerType())
+
+    return types.voidptr(types.int64), generate
+
+
+@intrinsic
+def real(context: Any, word: Any) -> Any:
+    """The float64 whose bits are in an integer."""
+
+    def generate(_: Any, builder: Any, signature: Any, arguments: Any) -> Any:
+        return builder.bitcast(arguments[0], ir.DoubleType())
+
+    return types.float64(types.int64), generate
+
+
+@helper
+def floats(address: int, count: int) -> Any:
+    """The float32 array of ``count`` numbers at an address."""
+    return carray(_pointer(address), (count,), np.float32)
+
+
+@helper
+def bytes_at(address: int, count: int) -> Any:
+    """The uint8 array there."""
+    return carray(_pointer(address), (count,), np.uint8)
+
+
+@helper
+def integers(address: int, count: int) -> Any:
+    """The int64 array there."""
+    return carray(_pointer(address), (count,), np.int64)
+
+
+@helper
+def share(count: int, part: int, parts: int) -> tuple[int, int]:
+    """The part of ``range(count)`` that is ``part``'s: its start and its end."""
+    return count * part // parts, count * (part + 1) // parts

@@ -1,0 +1,123 @@
+"""The matrix product, with what stands around it in a dense layer."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradlite.backends.cpu.native.bodies import body, external, floats, helper, share
+from gradlite.backends.cpu.native.target import host_target
+
+ROWS = host_target().tile_rows
+COLUMNS = host_target().tile_columns
+WIDE_ROWS = host_target().wide_rows
+WIDE_COLUMNS = host_target().wide_columns
+FLOAT = 4  # bytes
+
+tile = external("gradlite_product_tile", 11)
+
+
+@helper
+def pack(
+    packed: int, width: int, b: int, y: int, k0: int, k1: int, b_k: int, first: int, columns: int, b_column: int
+) -> None:
+    """Copy the rows k0 to k1 and the columns from ``first`` of b into a panel with rows of ``width``, padded with 0.
+    Where there is a ``y``, laid out as b, only what stands at its positive elements is copied."""
+    target = floats(packed, (k1 - k0) * width)
+    source = floats(b, k1 * b_k + (first + columns) * b_column)
+    output = floats(y, k1 * b_k + (first + columns) * b_column)
+    for k in range(k0, k1):
+        start = (k - k0) * width
+        place = k * b_k + first * b_column
+        if y != 0:
+            for j in range(columns):
+                at = place + j * b_column
+                target[start + j] = source[at] if output[at] > 0 else 0.0
+        elif b_column == 1:
+            for j in range(columns):
+                target[start + j] = source[place + j]
+        else:
+            for j in range(columns):
+                target[start + j] = source[place + j * b_column]
+        for j in range(columns, width):
+            target[start + j] = 0.0
+
+
+@helper
+def finish(c: int, rows: int, columns: int, c_row: int, bias: int, relu: int) -> None:
+    """Add the bias and rectify, while the sums are in cache."""
+    shift = floats(bias, columns)
+    for i in range(rows):
+        sums = floats(c + FLOAT * i * c_row, columns)
+        if bias != 0:
+            for j in range(columns):
+                sums[j] += shift[j]
+        if relu != 0:
+            for j in range(columns):
+                sums[j] = sums[j] if not (sums[j] <= 0) else 0.0
+
+
+@helper
+def add_columns(sums: int, packed: int, width: int, k: int, columns: int, onto: bool) -> None:
+    """The sums of a packed panel's columns, or their addition to what is there."""
+    total = floats(sums, columns)
+    panel = floats(packed, k * width)
+    if not onto:
+        for j in range(columns):
+            total[j] = 0.0
+    for i in range(k):
+        for j in range(columns):
+            total[j] += panel[i * width + j]
+
+
+@body
+def product(part: int, parts: int, words: Any) -> None:
+    """c (m, n) = a (m, k) times b (k, n): + bias, rectified; b masked by y > 0; and the sums of b's columns.
+
+    Words: m, n, k, a, a_row, a_k, b, b_k, b_column, y, c, c_row, bias, relu, sums, packed, depth, width, by_rows,
+    in_place. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows of ``width`` columns of b. ``in_place``:
+    whole panels of b are read where they lie, in wide tiles.
+    """
+    m, n, k, a, a_row, a_k = words[0], words[1], words[2], words[3], words[4], words[5]
+    b, b_k, b_column, y, c, c_row = words[6], words[7], words[8], words[9], words[10], words[11]
+    bias, relu, sums, packed, depth, width = words[12], words[13], words[14], words[15], words[16], words[17]
+    by_rows, in_place = words[18], words[19]
+    tall, broad = (WIDE_ROWS, WIDE_COLUMNS) if in_place else (ROWS, COLUMNS)
+    packed += FLOAT * part * depth * width
+    panels = (n + broad - 1) // broad
+    tiles = (m + tall - 1) // tall
+    panel0, panel1, tile0, tile1 = 0, panels, 0, tiles
+    if by_rows != 0:
+        tile0, tile1 = share(tiles, part, parts)
+    else:
+        panel0, panel1 = share(panels, part, parts)
+    if tile0 == tile1 or panel0 == panel1:
+        return
+    step = width // broad
+    for block in range((panel1 - panel0 + step - 1) // step):
+        p0 = panel0 + block * step
+        p1 = min(p0 + step, panel1)
+        for slab in range((k + depth - 1) // depth):
+            k0 = slab * depth
+            k1 = min(k0 + depth, k)
+            for p in range(p0, p1):
+                columns = min(broad, n - p * broad)
+                if in_place and columns == broad:
+                    continue
+                panel = packed + FLOAT * (p - p0) * depth * broad
+                pack(panel, broad, b, y, k0, k1, b_k, p * broad, columns, b_column)
+                if sums != 0 and tile0 == 0:
+                    add_columns(sums + FLOAT * p * broad, panel, broad, k1 - k0, columns, k0 > 0)
+            for t in range(tile0, tile1):
+                rows = min(tall, m - t * tall)
+                left = a + FLOAT * (t * tall * a_row + k0 * a_k)
+                for p in range(p0, p1):
+                    columns = min(broad, n - p * broad)
+                    panel, panel_k = packed + FLOAT * (p - p0) * depth * broad, broad
+                    if in_place and columns == broad:
+                        panel, panel_k = b + FLOAT * (k0 * b_k + p * broad), b_k
+                    target = c + FLOAT * (t * tall * c_row + p * broad)
+                    onto = 1 if k0 > 0 else 0
+                    tile(rows, columns, k1 - k0, left, a_row, a_k, panel, panel_k, target, c_row, onto)
+                    if k1 == k and (bias != 0 or relu != 0):
+                        shift = bias + FLOAT * p * broad if bias != 0 else 0
+                        finish(target, rows, columns, c_row, shift, relu)
