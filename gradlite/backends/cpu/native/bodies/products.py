@@ -74,8 +74,8 @@ def product(part: int, parts: int, words: Any) -> None:
     """c (m, n) = a (m, k) times b (k, n): + bias, rectified; b masked by y > 0; and the sums of b's columns.
 
     Words: m, n, k, a, a_row, a_k, b, b_k, b_column, y, c, c_row, bias, relu, sums, packed, depth, width, by_rows,
-    in_place. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows of ``width`` columns of b. ``in_place``:
-    whole panels of b are read where they lie, in wide tiles.
+    in_place. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows of ``width`` columns of b.
+    ``in_place``: whole panels of b are read where they lie, in wide tiles.
     """
     m, n, k, a, a_row, a_k = words[0], words[1], words[2], words[3], words[4], words[5]
     b, b_k, b_column, y, c, c_row = words[6], words[7], words[8], words[9], words[10], words[11]
