@@ -28,8 +28,16 @@ def is_available() -> bool:
 
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
-    from gradlite.backends.cpu.native import dense
+    from gradlite.backends.cpu.native import convolution, dense
     from gradlite.backends.cpu.native.launches import native
 
-    plans = {function.__name__: function for function in (dense.matmul, dense.dense, dense.dense_weight_gradient)}
-    return kernels | {name: native(plan, kernels[name]) for name, plan in plans.items()}
+    planners = (
+        dense.matmul,
+        dense.dense,
+        dense.dense_input_gradient,
+        dense.dense_weight_gradient,
+        convolution.conv2d,
+        convolution.conv2d_input_gradient,
+        convolution.conv2d_weight_gradient,
+    )
+    return kernels | {planner.__name__: native(planner, kernels[planner.__name__]) for planner in planners}
