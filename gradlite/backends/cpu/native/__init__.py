@@ -8,8 +8,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
+
+import numpy as np
+
+from gradlite.backends.registry import REFERENCE
 
 CHOICES = ("numba", "numpy")
 
@@ -28,8 +33,15 @@ def is_available() -> bool:
 
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
-    from gradlite.backends.cpu.native import dense
+    from gradlite.backends.cpu.native import adam, dense, optimizers
     from gradlite.backends.cpu.native.launches import native
 
-    plans = {function.__name__: function for function in (dense.matmul, dense.dense, dense.dense_weight_gradient)}
-    return kernels | {name: native(plan, kernels[name]) for name, plan in plans.items()}
+    plans = (dense.matmul, dense.dense, dense.dense_weight_gradient, *adam.PLANS, *optimizers.PLANS)
+    fallbacks = {plan.__name__: kernels.get(plan.__name__) or _general(plan.__name__) for plan in plans}
+    return kernels | {plan.__name__: native(plan, fallbacks[plan.__name__]) for plan in plans}
+
+
+def _general(name: str) -> Callable[..., Any]:
+    """The kernel of the reference table, or NumPy's function."""
+    found = REFERENCE.get(name)
+    return getattr(np, name) if found is None else partial(found, np)
