@@ -44,6 +44,16 @@ def apart(out: Any, *arrays: Any) -> bool:
     )
 
 
+def common_shape(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
+    """What arrays of these shapes are broadcast to; None where NumPy has an error to raise."""
+    if all(shape == shapes[0] for shape in shapes):
+        return shapes[0]
+    try:
+        return np.broadcast_shapes(*shapes)
+    except ValueError:
+        return None
+
+
 def _address(array: Any) -> int:
     address: int = array.__array_interface__["data"][0]
     return address

@@ -81,6 +81,12 @@ def integers(address: int, count: int) -> Any:
 
 
 @helper
+def halves(address: int, count: int) -> Any:
+    """The int32 array there."""
+    return carray(_pointer(address), (count,), np.int32)
+
+
+@helper
 def doubles(address: int, count: int) -> Any:
     """The float64 array there."""
     return carray(_pointer(address), (count,), np.float64)
