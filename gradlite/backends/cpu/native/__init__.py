@@ -7,11 +7,19 @@ imported before a CPU kernel is launched, except what tells whether Numba is the
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Callable
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
+import numpy as np
+
+from gradlite.backends.registry import REFERENCE
+
 CHOICES = ("numba", "numpy")
+# Elements below which NumPy takes less time for a pass than a plan does to be made.
+EAGER_ELEMENTS = 1 << 16
 
 
 def is_available() -> bool:
@@ -28,16 +36,31 @@ def is_available() -> bool:
 
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
-    from gradlite.backends.cpu.native import convolution, dense
+    from gradlite.backends.cpu.native import (
+        adam,
+        convolution,
+        dense,
+        elementwise,
+        numbers,
+        optimizers,
+        reductions,
+        softmax,
+    )
     from gradlite.backends.cpu.native.launches import native
 
-    planners = (
-        dense.matmul,
-        dense.dense,
-        dense.dense_input_gradient,
-        dense.dense_weight_gradient,
-        convolution.conv2d,
-        convolution.conv2d_input_gradient,
-        convolution.conv2d_weight_gradient,
+    own = (
+        *(*dense.PLANS, *convolution.PLANS),
+        *(*adam.PLANS, *optimizers.PLANS, *reductions.PLANS, *softmax.PLANS),
     )
-    return kernels | {planner.__name__: native(planner, kernels[planner.__name__]) for planner in planners}
+    plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]
+    # Their bits are NumPy's, so that eager execution may choose by size.
+    plans += [(plan, EAGER_ELEMENTS) for plan in elementwise.PLANS]
+    plans += [(plan, sys.maxsize) for plan in numbers.PLANS]
+    found = {plan.__name__: kernels.get(plan.__name__) or _general(plan.__name__) for plan, _ in plans}
+    return kernels | {plan.__name__: native(plan, found[plan.__name__], smallest) for plan, smallest in plans}
+
+
+def _general(name: str) -> Callable[..., Any]:
+    """The kernel of the reference table, or NumPy's function."""
+    found = REFERENCE.get(name)
+    return getattr(np, name) if found is None else partial(found, np)

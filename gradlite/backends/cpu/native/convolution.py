@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native import direct, winograd
-from gradlite.backends.cpu.native.dense import contiguous
 from gradlite.backends.cpu.native.direct import Window
 from gradlite.backends.cpu.native.launches import Plan
+from gradlite.backends.cpu.native.operands import are_plain
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
 
@@ -36,7 +36,7 @@ def conv2d(
     (top, _), (left, _) = padding
     oh = output_size(height, kh, strides[0], padding[0], dilation[0])
     ow = output_size(width, kw, strides[1], padding[1], dilation[1])
-    if activation not in (None, "relu") or not contiguous(x, w, bias, out) or groups != 1:
+    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1:
         return None
     if 0 in (n, oh, ow, c, f):
         return None
@@ -59,7 +59,7 @@ def conv2d_input_gradient(
     n, height, width, c = input_shape
     _, oh, ow, f = gradient.shape
     kh, kw = w.shape[:2]
-    if not contiguous(gradient, w, out) or groups != 1 or tuple(strides) != (1, 1):
+    if not are_plain(gradient, w, out) or groups != 1 or tuple(strides) != (1, 1):
         return None
     if 0 in (n, height, width, oh, ow, c, f):
         return None
@@ -83,7 +83,7 @@ def conv2d_weight_gradient(
     n, height, width, c = x.shape
     _, oh, ow, f = gradient.shape
     kh, kw = kernel_shape[:2]
-    if not contiguous(x, gradient, out) or groups != 1 or 0 in (n, oh, ow, c, f):
+    if not are_plain(x, gradient, out) or groups != 1 or 0 in (n, oh, ow, c, f):
         return None
     top, left = padding[0][0], padding[1][0]
     window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
@@ -100,3 +100,6 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: boo
     out = np.empty(shape, np.float32) if out is None else out
     convolve = partial(winograd.convolve, m) if m else direct.convolve
     return Plan(out, convolve(window, x, w, turned, bias, relu, out))
+
+
+PLANS = (conv2d, conv2d_input_gradient, conv2d_weight_gradient)

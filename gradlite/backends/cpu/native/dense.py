@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native.launches import Launch, Plan, Scratch
+from gradlite.backends.cpu.native.operands import are_plain, threads_for
 from gradlite.backends.cpu.native.target import host_target
-from gradlite.backends.cpu.native.threads import threads_for
 
 # A packed slab of the right factor stays in the first-level cache: so many rows at most, and bytes.
 DEPTH = 256
@@ -17,11 +17,6 @@ SLAB_BYTES = 32 << 10
 FEW_ROWS = 64
 # Fewer rows than this are a matter of reading the right factor, which BLAS has kernels for.
 FEWEST_ROWS = 4
-
-
-def contiguous(*arrays: Any) -> bool:
-    """Whether all arrays (None counts as one) are float32 without gaps."""
-    return all(a is None or (a.dtype == np.float32 and a.flags.c_contiguous) for a in arrays)
 
 
 def product(
@@ -59,7 +54,7 @@ def product(
 
 def matmul(a: Any, b: Any, *, out: Any = None) -> Plan | None:
     """Two matrices, each of them contiguous or the transpose of one that is."""
-    if a.ndim != 2 or b.ndim != 2 or not (_dense_matrix(a) and _dense_matrix(b)) or not contiguous(out):
+    if a.ndim != 2 or b.ndim != 2 or not (_dense_matrix(a) and _dense_matrix(b)) or not are_plain(out):
         return None
     m, k = a.shape
     n = b.shape[1]
@@ -74,7 +69,7 @@ def matmul(a: Any, b: Any, *, out: Any = None) -> Plan | None:
 
 def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out: Any = None) -> Plan | None:
     """Rows of x times the kernel."""
-    if activation not in (None, "relu") or not contiguous(x, kernel, bias, out) or 0 in (x.size, kernel.size):
+    if activation not in (None, "relu") or not are_plain(x, kernel, bias, out) or 0 in (x.size, kernel.size):
         return None
     k, n = kernel.shape
     m = x.size // k
@@ -89,11 +84,7 @@ def dense_input_gradient(
     gradient: Any, y: Any, kernel: Any, *, activation: str | None = None, out: Any = None
 ) -> Plan | None:
     """The kernel times the transposed gradient, masked by the activation while it is packed; turned round."""
-    if (
-        activation not in (None, "relu")
-        or not contiguous(gradient, y, kernel, out)
-        or 0 in (gradient.size, kernel.size)
-    ):
+    if activation not in (None, "relu") or not are_plain(gradient, y, kernel, out) or 0 in (gradient.size, kernel.size):
         return None
     n, k = kernel.shape
     m = gradient.size // k
@@ -109,7 +100,7 @@ def dense_weight_gradient(
 ) -> Plan | None:
     """The transpose of x times the gradient, masked by the activation while it is packed; the bias's beside it."""
     to_kernel, to_bias = (None, None) if out is None else out
-    usable = activation in (None, "relu") and contiguous(x, gradient, y, to_kernel, to_bias)
+    usable = activation in (None, "relu") and are_plain(x, gradient, y, to_kernel, to_bias)
     if not usable or 0 in (x.size, gradient.size):
         return None
     m, n = x.shape[-1], gradient.shape[-1]
@@ -127,3 +118,6 @@ def _dense_matrix(a: Any) -> bool:
 
 def _strides(a: Any) -> tuple[int, int]:
     return a.strides[0] // a.itemsize, a.strides[1] // a.itemsize
+
+
+PLANS = (matmul, dense, dense_input_gradient, dense_weight_gradient)

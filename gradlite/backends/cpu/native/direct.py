@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any, NamedTuple
 
 from gradlite.backends.cpu.native.launches import Launch, Scratch
+from gradlite.backends.cpu.native.operands import threads_for
 from gradlite.backends.cpu.native.target import host_target
-from gradlite.backends.cpu.native.threads import threads_for
 
 
 class Window(NamedTuple):

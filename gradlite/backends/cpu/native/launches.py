@@ -158,8 +158,11 @@ def bind_plans(plans: Sequence[Plan]) -> Callable[[], None]:
     return Bound(plans, _aligned_memory).run if plans else lambda: None
 
 
-def native(planner: Planner, fallback: Callable[..., Any]) -> Callable[..., Any]:
+def native(planner: Planner, fallback: Callable[..., Any], smallest: int = 0) -> Callable[..., Any]:
     """The kernel that runs what ``planner`` plans, and ``fallback`` where it returns None.
+
+    Where both give the same bits, ``smallest`` says below which size of its first array a plan costs more than it
+    saves; recorded programs take it then too.
 
     ``planner(*arrays, **attributes, out=None)`` looks at shapes and types alone. It returns None for what its kernels
     were not made for: another dtype, arrays with gaps.
@@ -167,6 +170,8 @@ def native(planner: Planner, fallback: Callable[..., Any]) -> Callable[..., Any]
 
     @wraps(fallback)
     def kernel(*arrays: Any, **attributes: Any) -> Any:
+        if smallest and getattr(arrays[0], "size", 0) < smallest:
+            return fallback(*arrays, **attributes)
         plan = planner(*arrays, **attributes)
         return fallback(*arrays, **attributes) if plan is None else run_plan(plan)
 

@@ -15,8 +15,10 @@ from llvmlite import ir
 from numba import carray, njit, types
 from numba.extending import intrinsic
 
-# Sums may be taken apart for vectors and products fused with them; NaN and infinity stay what they are.
-FAST_MATH = {"contract", "reassoc", "nsz"}
+# Products may be fused with sums; NaN and infinity stay what they are. Where order may change as well, in sums over
+# elements, that does not hold of infinity: a k + b (1 - k) would become b + k (a - b).
+FAST_MATH = {"contract", "nsz"}
+FAST_SUMS = FAST_MATH | {"reassoc"}
 
 BODIES: dict[str, Callable[[int, int, Any], None]] = {}
 
@@ -30,6 +32,11 @@ def body(function: Callable[[int, int, Any], None]) -> Callable[[int, int, Any],
 def helper(function: Any) -> Any:
     """A function that bodies call. Divisions by zero give infinity or nothing sensible, but raise no error."""
     return njit(error_model="numpy", fastmath=FAST_MATH)(function)
+
+
+def summing(function: Any) -> Any:
+    """A ``helper`` with a sum over elements in it, which may be taken apart for vectors."""
+    return njit(error_model="numpy", fastmath=FAST_SUMS)(function)
 
 
 def external(name: str, arguments: int) -> Any:
@@ -74,6 +81,31 @@ def integers(address: int, count: int) -> Any:
 
 
 @helper
+def halves(address: int, count: int) -> Any:
+    """The int32 array there."""
+    return carray(_pointer(address), (count,), np.int32)
+
+
+@helper
+def doubles(address: int, count: int) -> Any:
+    """The float64 array there."""
+    return carray(_pointer(address), (count,), np.float64)
+
+
+@helper
 def share(count: int, part: int, parts: int) -> tuple[int, int]:
     """The part of ``range(count)`` that is ``part``'s: its start and its end."""
     return count * part // parts, count * (part + 1) // parts
+
+
+@helper
+def lines(count: int, part: int, parts: int) -> tuple[int, int]:
+    """As ``share``, for numbers of four bytes: parts begin at whole cache lines."""
+    start, stop = share((count + 15) // 16, part, parts)
+    return min(16 * start, count), min(16 * stop, count)
+
+
+@helper
+def larger(a: float, b: float) -> float:
+    """The larger of two numbers; NaN where either is."""
+    return a if a > b or a != a else b
