@@ -74,9 +74,7 @@ class _Library:
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        target = host_target()
-        triple = llvm.Target.from_triple(llvm.get_process_triple())
-        self.machine = triple.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
+        self.machine = _new_machine()
         self._llvm = llvm
         self._engines: list[Any] = []  # which own the code
         self._addresses: dict[str, int] = {}
@@ -104,7 +102,7 @@ class _Library:
                 _keep(_object_folder() / f"{other}.o", its_code)
                 _keep(_object_folder() / f"{other}.names", "\n".join(its_names).encode())
             names, code = made[name]
-        engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), self.machine)
+        engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), _new_machine())
         engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         for symbol in names:
@@ -114,6 +112,15 @@ class _Library:
             self._llvm.add_symbol(symbol, address)  # for kernels that are loaded later
             self._addresses[symbol if symbol.startswith("gradlite_") else name] = address
         self._engines.append(engine)
+
+
+def _new_machine() -> Any:
+    """LLVM's machine for the target; an engine owns the one it is made with, so each gets its own."""
+    import llvmlite.binding as llvm
+
+    target = host_target()
+    triple = llvm.Target.from_triple(llvm.get_process_triple())
+    return triple.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
 
 
 def _keep(path: Path, data: bytes) -> None:
