@@ -36,12 +36,12 @@ def is_available() -> bool:
 
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
-    from gradlite.backends.cpu.native import adam, dense, elementwise, numbers, optimizers, reductions, softmax
+    from gradlite.backends.cpu.native import adam, dense, elementwise, numbers, optimizers, random, reductions, softmax
     from gradlite.backends.cpu.native.launches import native
 
     own = (
         *(dense.matmul, dense.dense, dense.dense_weight_gradient),
-        *(*adam.PLANS, *optimizers.PLANS, *reductions.PLANS, *softmax.PLANS),
+        *(*adam.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *softmax.PLANS),
     )
     plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]
     # Their bits are NumPy's, so that eager execution may choose by size.
