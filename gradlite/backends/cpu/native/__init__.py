@@ -36,11 +36,21 @@ def is_available() -> bool:
 
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
-    from gradlite.backends.cpu.native import adam, dense, elementwise, numbers, optimizers, random, reductions, softmax
+    from gradlite.backends.cpu.native import (
+        adam,
+        convolution,
+        dense,
+        elementwise,
+        numbers,
+        optimizers,
+        random,
+        reductions,
+        softmax,
+    )
     from gradlite.backends.cpu.native.launches import native
 
     own = (
-        *(dense.matmul, dense.dense, dense.dense_weight_gradient),
+        *(*dense.PLANS, *convolution.PLANS),
         *(*adam.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *softmax.PLANS),
     )
     plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]

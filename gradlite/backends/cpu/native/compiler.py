@@ -23,8 +23,19 @@ from gradlite.backends.cpu.native.target import host_target
 
 HERE = Path(__file__).parent
 # The modules in bodies/ that have kernels, and the generated objects that kernels call.
-FAMILIES = ("adam", "elementwise", "numbers", "optimizers", "products", "random", "reductions", "softmax")
-GENERATORS = ("team", "tiles")
+FAMILIES = (
+    "adam",
+    "convolution",
+    "elementwise",
+    "numbers",
+    "optimizers",
+    "products",
+    "random",
+    "reductions",
+    "softmax",
+    "winograd",
+)
+GENERATORS = ("team", "tiles", "transforms")
 # What a kernel may call that is not in its own object: the micro-kernels, and functions of the C library.
 ALLOWED = ("gradlite_", "llvm.", "mem", "exp", "log", "tanh", "pow", "sqrt", "fma")
 

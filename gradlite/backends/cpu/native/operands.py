@@ -10,6 +10,8 @@ from gradlite.backends.cpu import parallel
 
 # Bytes moved below which a second thread costs more than it saves: some three microseconds of one.
 SMALL_PASS = 96 << 10
+# Arithmetic operations, likewise.
+SMALL_WORK = 300_000
 # Types whose elements kernels for numbers read and write, by the number that stands for them there.
 KINDS = {np.dtype(name): i for i, name in enumerate(("float32", "float64", "int64", "uint8", "bool", "int32"))}
 
@@ -62,3 +64,8 @@ def _address(array: Any) -> int:
 def parts_for(nbytes: float) -> int:
     """How many parts a pass that moves so many bytes is worth."""
     return parallel.get_num_threads() if nbytes >= SMALL_PASS else 1
+
+
+def threads_for(work: float) -> int:
+    """How many parts so many arithmetic operations are worth."""
+    return parallel.get_num_threads() if work >= SMALL_WORK else 1

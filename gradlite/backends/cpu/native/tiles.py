@@ -17,14 +17,16 @@ from gradlite.backends.cpu.native.target import Target
 
 
 def product_tile(module: ir.Module, target: Target) -> None:
-    """``gradlite_product_tile(rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate)``.
+    """``gradlite_product_tile(rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate, pieces, a_piece,
+    b_piece)``.
 
     c (rows, columns) = or += a (rows, k) times b (k, columns), where a's element (i, l) is at ``i * a_row + l * a_k``,
     b's rows are ``b_k`` apart and padded to whole vectors, and c's rows ``c_row`` apart. At most a tile of the target,
-    or a wide one. Only c's own columns are touched.
+    or a wide one. Only c's own columns are touched. The sum goes over so many ``pieces`` of length k, each ``a_piece``
+    and ``b_piece`` behind the one before: the rows of a convolution's window.
     """
-    emit = Emitter(module, target, "gradlite_product_tile", 11)
-    rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate = emit.arguments
+    emit = Emitter(module, target, "gradlite_product_tile", 14)
+    rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate, pieces, a_piece, b_piece = emit.arguments
     lanes = target.lanes
     a, b, c = emit.pointer(a), emit.pointer(b), emit.pointer(c)
     # Which code: the rows, the vectors of a row, whether the last vector is shorter, whether sums go on from c.
@@ -46,17 +48,22 @@ def product_tile(module: ir.Module, target: Target) -> None:
 
         a_rows = [emit.at(a, emit.multiply(a_row, i)) for i in range(m)]
 
-        def body(step: Any, sums: list[Any]) -> list[Any]:
-            b_row = emit.at(b, emit.multiply(step, b_k))
-            right = [emit.load(emit.at(b_row, lanes * j)) for j in range(n)]
-            offset = emit.multiply(step, a_k)
-            new = []
-            for i in range(m):
-                left = emit.broadcast(emit.at(a_rows[i], offset))
-                new += [emit.fma(left, right[j], sums[i * n + j]) for j in range(n)]
-            return new
+        def piece(number: Any, sums: list[Any]) -> list[Any]:
+            a_start, b_start = emit.multiply(number, a_piece), emit.at(b, emit.multiply(number, b_piece))
 
-        sums = emit.loop(k, [first(i, j) for i in range(m) for j in range(n)], body)
+            def step(index: Any, sums: list[Any]) -> list[Any]:
+                b_row = emit.at(b_start, emit.multiply(index, b_k))
+                right = [emit.load(emit.at(b_row, lanes * j)) for j in range(n)]
+                offset = emit.add(a_start, emit.multiply(index, a_k))
+                new = []
+                for i in range(m):
+                    left = emit.broadcast(emit.at(a_rows[i], offset))
+                    new += [emit.fma(left, right[j], sums[i * n + j]) for j in range(n)]
+                return new
+
+            return emit.loop(k, sums, step)
+
+        sums = emit.loop(pieces, [first(i, j) for i in range(m) for j in range(n)], piece)
         for i in range(m):
             for j in range(n):
                 if short and j == n - 1:

@@ -13,7 +13,7 @@ WIDE_ROWS = host_target().wide_rows
 WIDE_COLUMNS = host_target().wide_columns
 FLOAT = 4  # bytes
 
-tile = external("gradlite_product_tile", 11)
+tile = external("gradlite_product_tile", 14)
 
 
 @helper
@@ -27,19 +27,22 @@ def pack(
     output = floats(y, k1 * b_k + (first + columns) * b_column)
     for k in range(k0, k1):
         start = (k - k0) * width
-        place = k * b_k + first * b_column
-        if y != 0:
+        place = k * b_k + first
+        if b_column == 1 and y != 0:
             for j in range(columns):
-                at = place + j * b_column
-                target[start + j] = source[at] if output[at] > 0 else 0.0
+                target[start + j] = source[place + j] if output[place + j] > 0 else 0.0
         elif b_column == 1:
             for j in range(columns):
                 target[start + j] = source[place + j]
-        else:
-            for j in range(columns):
-                target[start + j] = source[place + j * b_column]
         for j in range(columns, width):
             target[start + j] = 0.0
+    if b_column != 1:
+        # A transposed matrix is read along its columns, which are what lies together in memory.
+        for j in range(columns):
+            place = (first + j) * b_column
+            for k in range(k0, k1):
+                at = place + k * b_k
+                target[(k - k0) * width + j] = source[at] if y == 0 or output[at] > 0 else 0.0
 
 
 @helper
@@ -54,6 +57,15 @@ def finish(c: int, rows: int, columns: int, c_row: int, bias: int, relu: int) ->
         if relu != 0:
             for j in range(columns):
                 sums[j] = sums[j] if not (sums[j] <= 0) else 0.0
+
+
+@helper
+def turn(tile: int, width: int, rows: int, columns: int, c: int, c_row: int, onto: bool) -> None:
+    """c (columns, rows), or its addition to what is there, from a tile (rows, width)."""
+    for j in range(columns):
+        source, target = floats(tile + FLOAT * j, rows * width), floats(c + FLOAT * j * c_row, rows)
+        for i in range(rows):
+            target[i] = target[i] + source[i * width] if onto else source[i * width]
 
 
 @helper
@@ -74,15 +86,17 @@ def product(part: int, parts: int, words: Any) -> None:
     """c (m, n) = a (m, k) times b (k, n): + bias, rectified; b masked by y > 0; and the sums of b's columns.
 
     Words: m, n, k, a, a_row, a_k, b, b_k, b_column, y, c, c_row, bias, relu, sums, packed, depth, width, by_rows,
-    in_place. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows of ``width`` columns of b.
-    ``in_place``: whole panels of b are read where they lie, in wide tiles.
+    in_place, turned. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows and ``width`` columns
+    of b. ``in_place``: whole panels of b are read where they lie, in wide tiles. ``turned``: c is written transposed,
+    (n, m), without the bias and what follows it.
     """
     m, n, k, a, a_row, a_k = words[0], words[1], words[2], words[3], words[4], words[5]
     b, b_k, b_column, y, c, c_row = words[6], words[7], words[8], words[9], words[10], words[11]
     bias, relu, sums, packed, depth, width = words[12], words[13], words[14], words[15], words[16], words[17]
-    by_rows, in_place = words[18], words[19]
+    by_rows, in_place, turned = words[18], words[19], words[20]
     tall, broad = (WIDE_ROWS, WIDE_COLUMNS) if in_place else (ROWS, COLUMNS)
-    packed += FLOAT * part * depth * width
+    packed += FLOAT * part * (depth * width + tall * broad)
+    turning = packed + FLOAT * depth * width
     panels = (n + broad - 1) // broad
     tiles = (m + tall - 1) // tall
     panel0, panel1, tile0, tile1 = 0, panels, 0, tiles
@@ -115,9 +129,14 @@ def product(part: int, parts: int, words: Any) -> None:
                     panel, panel_k = packed + FLOAT * (p - p0) * depth * broad, broad
                     if in_place and columns == broad:
                         panel, panel_k = b + FLOAT * (k0 * b_k + p * broad), b_k
-                    target = c + FLOAT * (t * tall * c_row + p * broad)
                     onto = 1 if k0 > 0 else 0
-                    tile(rows, columns, k1 - k0, left, a_row, a_k, panel, panel_k, target, c_row, onto)
+                    if turned:
+                        tile(rows, columns, k1 - k0, left, a_row, a_k, panel, panel_k, turning, broad, 0, 1, 0, 0)
+                        place = c + FLOAT * (p * broad * c_row + t * tall)
+                        turn(turning, broad, rows, columns, place, c_row, k0 > 0)
+                        continue
+                    target = c + FLOAT * (t * tall * c_row + p * broad)
+                    tile(rows, columns, k1 - k0, left, a_row, a_k, panel, panel_k, target, c_row, onto, 1, 0, 0)
                     if k1 == k and (bias != 0 or relu != 0):
                         shift = bias + FLOAT * p * broad if bias != 0 else 0
                         finish(target, rows, columns, c_row, shift, relu)
