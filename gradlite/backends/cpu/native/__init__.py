@@ -52,6 +52,7 @@ def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..
         elementwise,
         numbers,
         optimizers,
+        random,
         reductions,
         softmax,
     )
@@ -59,7 +60,7 @@ def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..
 
     own = (
         *(*dense.PLANS, *convolution.PLANS),
-        *(*adam.PLANS, *optimizers.PLANS, *reductions.PLANS, *softmax.PLANS),
+        *(*adam.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *softmax.PLANS),
     )
     plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]
     # Their bits are NumPy's, so that eager execution may choose by size.

@@ -31,6 +31,7 @@ FAMILIES = (
     "numbers",
     "optimizers",
     "products",
+    "random",
     "reductions",
     "softmax",
     "winograd",

@@ -81,6 +81,12 @@ def integers(address: int, count: int) -> Any:
 
 
 @helper
+def unsigned(address: int, count: int) -> Any:
+    """The uint32 array there."""
+    return carray(_pointer(address), (count,), np.uint32)
+
+
+@helper
 def halves(address: int, count: int) -> Any:
     """The int32 array there."""
     return carray(_pointer(address), (count,), np.int32)
