@@ -56,8 +56,17 @@ class _Program:
     def only_readers(self, call: Call) -> list[int]:
         """The calls that read the one result of ``call``, or none where others may see it too."""
         (result,) = call.results
+        return self.readers_of(result)
+
+    def readers_of(self, result: Any) -> list[int]:
+        """The calls that read a result, or none where others may see it too."""
         identity = self.identity(result)
         return [] if identity in self.kept else self.readers.get(identity, [])
+
+    @staticmethod
+    def is_like(array: Any, other: Any) -> bool:
+        """Whether two arrays differ in nothing but their values."""
+        return array.shape == other.shape and array.strides == other.strides and array.dtype == other.dtype
 
     def is_whole(self, array: Any, result: Any) -> bool:
         """Whether ``array`` is ``result`` itself: its memory from the start, in its shape and order."""
@@ -133,6 +142,27 @@ def _activation_gradients_into_products(program: _Program) -> list[Call]:
                     product, arrays=tuple(arrays), attributes={**product.attributes, "activation": "relu"}
                 )
             gone.add(number)
+    return _without(calls, gone)
+
+
+def _activation_gradients_into_normalizations(program: _Program) -> list[Call]:
+    """The gradient of a normalization whose input is a relu's output is taken on through the relu by the same kernel."""
+    calls, gone = list(program.calls), set()
+    for number, call in enumerate(program.calls):
+        if call.name != "batch_norm_max_pool2d_dropout_gradient" or call.attributes.get("activation"):
+            continue
+        dx, x = call.results[0], call.arrays[1]
+        readers = program.readers_of(dx)
+        if len(readers) != 1 or program.calls[readers[0]].name != "relu_gradient":
+            continue
+        follower = program.calls[readers[0]]
+        (gradient, y), masked = follower.arrays, follower.results
+        whole = program.same(gradient, dx) and program.is_whole(y, x) and program.is_like(masked[0], dx)
+        if whole and program.unwritten((x,), number, readers[0]):
+            calls[number] = replace(
+                call, attributes={**call.attributes, "activation": "relu"}, results=(masked[0], *call.results[1:])
+            )
+            gone.add(readers[0])
     return _without(calls, gone)
 
 
@@ -314,6 +344,7 @@ def _without(calls: list[Call], gone: set[int]) -> list[Call]:
 RULES: dict[str, Callable[[_Program], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
+    "normalization gradient": _activation_gradients_into_normalizations,
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,

@@ -212,11 +212,13 @@ for shape, pooled, options in (
         together(real(shape, channels, channels), statistics, STATE),
         **options,
     )
-    call(
-        "batch_norm_max_pool2d_dropout_gradient",
-        together(real(pooled, shape, channels), statistics, taken, STATE),
-        **options,
-    )
+    for activation in (None, "relu"):
+        call(
+            "batch_norm_max_pool2d_dropout_gradient",
+            together(real(pooled, shape, channels), statistics, taken, STATE),
+            activation=activation,
+            **options,
+        )
 call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
 
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.

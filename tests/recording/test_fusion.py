@@ -10,6 +10,7 @@ import pytest
 import gradlite
 from gradlite import Tensor, keras
 from gradlite.keras import layers
+from gradlite.ops.blocks import batch_norm_pool_dropout, conv2d_statistics
 from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
 from gradlite.recording import Program, Recorder
 
@@ -91,6 +92,33 @@ def test_a_masked_gradient_that_others_read_too_is_computed(backend):
     assert launches == ("conv2d", "relu_gradient", "conv2d_weight_gradient", "column_sum")
     for a, b_ in zip(before, after):
         assert a.tobytes() == b_.tobytes()
+
+
+def test_the_gradient_of_a_normalization_behind_a_relu_is_taken_on_through_it(backend):
+    image, kernel = drawn(2, 6, 6, 3).detach(), drawn(3, 3, 3, 4)
+    b, gamma, beta = drawn(4), drawn(4), drawn(4)
+    ones = gradlite.ones((2, 2, 2, 4))
+    pool: Any = {"window": (2, 2), "strides": (2, 2), "padding": ((0, 0), (0, 0))}
+
+    def step():
+        y, *statistics = conv2d_statistics(image, kernel, b, activation="relu")
+        found = batch_norm_pool_dropout(y, gamma, beta, 1e-3, statistics=tuple(statistics), pool=pool)
+        return gradlite.grad(found[0], [kernel, b, gamma, beta], ones)
+
+    launches, before, after = recorded(backend, step)
+    assert "relu_gradient" not in launches
+    for x, y in zip(before, after):
+        assert x.tobytes() == y.tobytes()
+
+    def read_by_two():
+        y, *statistics = conv2d_statistics(image, kernel, b, activation="relu")
+        found = batch_norm_pool_dropout(y, gamma, beta, 1e-3, statistics=tuple(statistics), pool=pool)
+        return gradlite.grad(found[0] * y[:, ::2, ::2], [kernel, b, gamma, beta], ones)
+
+    launches, before, after = recorded(backend, read_by_two)
+    assert "relu_gradient" in launches
+    for x, y in zip(before, after):
+        assert x.tobytes() == y.tobytes()
 
 
 @pytest.mark.parametrize("shape", [(9, 10), (3, 400), (200, 3)])

@@ -108,18 +108,20 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The reference's gradients in two launches: sums over the pooled pixels, and dx."""
     buffers = (None,) * 3 if out is None else out
     fits = takes(x, gamma) and takes_statistics(x, mean, variance) and gradient.dtype == x.dtype
-    if not fits or not _fuses(window, *buffers):
+    if not fits or activation not in (None, "relu") or not _fuses(window, *buffers):
         return gpu.fallback(
             "batch_norm_max_pool2d_dropout_gradient", gradient, x, gamma, mean, variance, index, state, epsilon=epsilon,
-            window=window, strides=strides, padding=padding, rate=rate, out=out,
+            window=window, strides=strides, padding=padding, rate=rate, activation=activation, out=out,
         )  # fmt: skip
     rest = behind(x, window, strides, padding, state, rate)
-    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers)
+    masked = activation == "relu"
+    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers, masked)
 
 
 @cuda_kernel

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
@@ -97,16 +98,21 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """(dx of x's shape, dgamma (c,), dbeta (c,)) of `batch_norm_max_pool2d_dropout`, given its input, what it returned
-    and its state; the gradient has y's shape. The statistics depend on x."""
+    and its state; the gradient has y's shape. The statistics depend on x. With an `activation`, x is what that returned,
+    and dx the gradient in front of it."""
     if state is not None and rate > 0:
         gradient = dropout(xp, gradient, state, rate=rate)
     if is_pooling(window, strides, padding):
         options: dict[str, Any] = {"window": window, "strides": strides, "padding": padding}
         gradient = max_pool2d_scatter(xp, gradient, index, input_shape=x.shape, **options)
-    return batch_norm_gradient(xp, gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+    dx, dgamma, dbeta = batch_norm_gradient(xp, gradient, x, gamma, mean, variance, epsilon=epsilon)
+    dx = activation_gradient(xp, dx, x, activation)
+    dx, dgamma, dbeta = (into(o, v) for o, v in zip(out or (None, None, None), (dx, dgamma, dbeta)))
+    return dx, dgamma, dbeta
 
 
 @reference_kernel
