@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradlite.backends.reference.activation import activation_gradient
+from gradlite.backends.reference.arrays import accumulate
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
@@ -102,8 +103,8 @@ def batch_norm_max_pool2d_dropout_gradient(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """(dx of x's shape, dgamma (c,), dbeta (c,)) of `batch_norm_max_pool2d_dropout`, given its input, what it returned
-    and its state; the gradient has y's shape. The statistics depend on x. With an `activation`, x is what that returned,
-    and dx the gradient in front of it."""
+    and its state; the gradient has y's shape. The statistics depend on x. With an `activation`, x is what that
+    returned, and dx the gradient in front of it."""
     if state is not None and rate > 0:
         gradient = dropout(xp, gradient, state, rate=rate)
     if is_pooling(window, strides, padding):
@@ -128,3 +129,42 @@ def sparse_softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out:
     loss = losses.mean(dtype="float64").astype(losses.dtype)
     loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
     return loss, gradient, p
+
+
+@reference_kernel
+def sparse_softmax_cross_entropy_step(
+    xp: Any,
+    logits: Any,
+    labels: Any,
+    scale: Any,
+    *totals: Any,
+    values: tuple[Any, ...] = (),
+    copies: tuple[Any, ...] = (),
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """`sparse_softmax_cross_entropy_loss`, its gradient times `scale` (() or None), and then `accumulate`.
+
+    Values may also be ("times", "loss", number), of the mean loss, and ("correct",), of the labels and the
+    probabilities. -> (mean loss (), gradient (n, k), probabilities (n, k)).
+    """
+    loss, gradient, p = sparse_softmax_cross_entropy_loss(xp, logits, labels)
+    if scale is not None:
+        gradient = gradient * scale
+    loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
+    if totals:
+        accumulate(xp, *totals, values=of_the_loss(values, loss, labels, p), copies=copies)
+    return loss, gradient, p
+
+
+def of_the_loss(values: tuple[Any, ...], loss: Any, labels: Any, probabilities: Any) -> tuple[Any, ...]:
+    """The values of `sparse_softmax_cross_entropy_step` as `accumulate` takes them."""
+    return tuple(_of_the_loss(value, loss, labels, probabilities) for value in values)
+
+
+def _of_the_loss(value: Any, loss: Any, labels: Any, probabilities: Any) -> Any:
+    if not isinstance(value, tuple):
+        return value
+    if value == ("correct",):
+        return "correct", labels, probabilities
+    what, array, number = value
+    return what, loss if isinstance(array, str) else array, number
