@@ -158,7 +158,8 @@ for image, kernel, options in (
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
-    call("conv2d_weight_gradient", real(image, result), kernel_shape=kernel, **options)
+    for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):
+        call(name, real(image, result), kernel_shape=kernel, **options)
 
 # Pooling.
 for window, strides, padding, result in (

@@ -1,4 +1,4 @@
-"""CUDA kernels of a step's bookkeeping: totals, counts, the loss with them, random states; the bits of single kernels."""
+"""CUDA kernels of a step's bookkeeping: totals, counts, the loss with them, random states; bits of single kernels."""
 
 from __future__ import annotations
 

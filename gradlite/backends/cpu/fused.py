@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.convolution import conv2d
+from gradlite.backends.cpu.convolution import conv2d, conv2d_weight_gradient
 from gradlite.backends.cpu.elementwise import relu_gradient
 from gradlite.backends.cpu.normalization import (
     batch_norm,
@@ -20,6 +20,7 @@ from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
+from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.registry import into
 
 
@@ -42,6 +43,25 @@ def conv2d_statistics(
     y = conv2d(x, w, bias, activation=activation, out=first, **options)
     mean, variance = (into(o, v) for o, v in zip(rest, channel_statistics(y)))
     return y, mean, variance
+
+
+@cpu_kernel
+def conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The reference's (dw, db)."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    to_kernel, to_bias = out or (None, None)
+    dw = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    return dw, column_sum(np, gradient, out=to_bias)
 
 
 @cpu_kernel

@@ -9,7 +9,8 @@ from typing import Any
 
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.arrays import accumulate
-from gradlite.backends.reference.convolution import Padding, Pair
+from gradlite.backends.reference.convolution import Padding, Pair, conv2d_weight_gradient
+from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.reference.random import dropout
@@ -30,6 +31,27 @@ def _pool_and_drop(
     if is_pooling(window, strides, padding):
         x, index = max_pool2d(xp, x, window=window, strides=strides, padding=padding)
     return x if state is None or rate == 0 else dropout(xp, x, state, rate=rate), index
+
+
+@reference_kernel
+def conv2d_parameter_gradients(
+    xp: Any,
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The gradients of conv2d in kernel and bias, `conv2d_weight_gradient` and `column_sum`: of ``kernel_shape``, and
+    (f,)."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    to_kernel, to_bias = out or (None, None)
+    dw = conv2d_weight_gradient(xp, x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    return dw, column_sum(xp, gradient, out=to_bias)
 
 
 @reference_kernel
