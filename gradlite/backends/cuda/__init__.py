@@ -5,7 +5,6 @@ from importlib import import_module
 from gradlite.backends.cuda.backend import CudaBackend
 
 FAMILIES = (
-    "accumulate",
     "arrays",
     "assignment",
     "convolution",
@@ -18,6 +17,7 @@ FAMILIES = (
     "random",
     "reductions",
     "softmax",
+    "totals",
 )
 
 for _family in FAMILIES:
