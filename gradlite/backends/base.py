@@ -18,6 +18,7 @@ import numpy as np
 
 from gradlite.backends import reference  # noqa: F401  (fills the table of reference kernels)
 from gradlite.backends.registry import REFERENCE
+from gradlite.backends.rows import Rows
 
 # Kernels that the array module has under the same name and with the same meaning, `out=` included.
 # fmt: off
@@ -123,14 +124,19 @@ class Backend:
         # Negative strides reach in front of the first element, so this is no plain slice.
         return self.xp.ndarray(like.shape, like.dtype, arena, offset, like.strides)
 
-    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
-        """One function that makes all calls in order."""
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
+        """One function that makes all calls in order, as many times as it is told."""
 
-        def run() -> None:
-            for call in calls:
-                call()
+        def run(times: int = 1) -> None:
+            for _ in range(times):
+                for call in calls:
+                    call()
 
         return run
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        """Arrays that programs read samples of by the kernel ``select_rows``."""
+        return Rows(self, arrays, order)
 
     # Memory. All buffers come from here; nothing above this class calls the array module.
 

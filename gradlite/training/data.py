@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import sys
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sized
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -18,17 +20,58 @@ from gradlite.training.checks import check_lengths, weights_of_classes
 from gradlite.training.structure import flatten, is_array, map_structure
 
 _END = object()
+_PACKAGE = str(Path(__file__).parents[1])
+
+
+class Place(NamedTuple):
+    """Where the samples of a batch are among all samples: from number ``start`` of ``order`` on (None: as they are)."""
+
+    order: Any
+    start: int
 
 
 class Batch(NamedTuple):
-    """What one step gets: Tensors on the model's device."""
+    """What one step gets, or several steps: Tensors on the model's device.
+
+    With a ``place``, x, y and sample_weight hold all samples, and ``taken`` is the batch itself; the ``times - 1``
+    batches behind it, of the same size, belong to it too.
+    """
 
     x: Any
     y: Any
     sample_weight: Any
     size: int
     unchecked: Any = None  # labels that nobody has compared with the loss yet
-    fixed: bool = False  # whether all batches of this size come in the same memory
+    place: Place | None = None
+    times: int = 1
+
+    def split(self, steps: int) -> tuple[Batch, Batch]:
+        """The first so many of its batches, at most all of them, and the others."""
+        steps = min(steps, self.times)
+        if steps == self.times:
+            return self, self._replace(times=0)
+        assert self.place is not None
+        rest = self.place._replace(start=self.place.start + steps * self.size)
+        return self._replace(times=steps), self._replace(times=self.times - steps, place=rest)
+
+    def taken(self) -> Batch:
+        """The first of its batches, with its own samples alone."""
+        if self.place is None:
+            return self
+        order, start = self.place
+        stop = start + self.size
+
+        def rows(tensor: Tensor) -> Tensor:
+            backend = tensor.backend
+            if order is None:
+                return wrap(tensor.data[start:stop], backend)
+            return wrap(backend.launch("take", tensor.data, order[start:stop], axis=0), backend)
+
+        x, y, weight = (map_structure(rows, part) for part in self[:3])
+        return Batch(x, y, weight, self.size, self.unchecked)
+
+
+_NOTHING = Batch(None, None, None, 0, times=0)
 
 
 class ArrayFeed:
@@ -48,7 +91,8 @@ class ArrayFeed:
         self.batch_size = batch_size
         self.steps: int | None = steps or math.ceil(self.samples / batch_size)
         self._given_steps = steps
-        self._rest: Iterator[Batch] = iter(())
+        self._runs: Iterator[Batch] = iter(())
+        self._rest = _NOTHING
         self.backend = backend
         self._generator = generator
         # The labels of all samples, as they were given: a check of host arrays need not fetch them from a device.
@@ -57,68 +101,49 @@ class ArrayFeed:
         self._arrays = tuple(
             map_structure(lambda a: as_device_tensor(a, backend), part) for part in (x, y, sample_weight)
         )
-        # Set for steps that are captured: batches of one size then come in the same memory, one after the other.
-        self.fixed = False
-        self._kept: dict[int, Batch] = {}
+        self._order: Any = None
 
     def epoch(self) -> Iterator[Batch]:
-        """The batches of one epoch: all, or as many as ``steps`` says, going on where the epoch before ended."""
+        """The batches of one epoch: all, or as many as ``steps`` says, going on where the epoch before ended.
+
+        Batches of one size that follow each other come as one, with their number in ``times``.
+        """
         if self._given_steps is None:
             yield from self._all()
             return
-        for _ in range(self._given_steps):
-            batch = next(self._rest, None)
-            if batch is None:
-                self._rest = self._all()
-                batch = next(self._rest)
+        left = self._given_steps
+        while left:
+            if not self._rest.times:
+                self._rest = next(self._runs, _NOTHING)
+            if not self._rest.times:
+                self._runs = self._all()
+                continue
+            batch, self._rest = self._rest.split(left)
+            left -= batch.times
             yield batch
 
     def restart(self) -> None:
         """Have the next epoch begin with the first batch."""
-        self._rest = iter(())
+        self._runs, self._rest = iter(()), _NOTHING
 
     def _all(self) -> Iterator[Batch]:
         """All samples once; the last batch may be smaller."""
-        order = None
         if self._generator is not None:
             state = self._generator.draw(self.backend)
-            order = self.backend.launch("random_permutation", state, size=self.samples)
-        for start in range(0, self.samples, self.batch_size):
-            yield self._cut(order, start, min(start + self.batch_size, self.samples))
+            # Into the same memory in every epoch, since programs know where the order is.
+            self._order = self.backend.launch("random_permutation", state, size=self.samples, out=self._order)
+        whole, rest = divmod(self.samples, self.batch_size)
+        if whole:
+            yield self._batch(0, self.batch_size, whole)
+        if rest:
+            yield self._batch(whole * self.batch_size, rest, 1)
 
     def first(self) -> Batch:
         """The first batch, unshuffled, to build a model with."""
-        return self._cut(None, 0, min(self.batch_size, self.samples))
+        return Batch(*self._arrays, min(self.batch_size, self.samples), place=Place(None, 0)).taken()
 
-    def _cut(self, order: Any, start: int, stop: int) -> Batch:
-        """The samples from ``start`` to ``stop`` of the epoch's order."""
-        if self.fixed:
-            return self._refilled(order, start, stop)
-
-        def rows(tensor: Tensor) -> Tensor:
-            if order is None:
-                return wrap(tensor.data[start:stop], self.backend)
-            return wrap(self.backend.launch("take", tensor.data, order[start:stop], axis=0), self.backend)
-
-        x, y, weight = (map_structure(rows, part) for part in self._arrays)
-        return Batch(x, y, weight, stop - start)
-
-    def _refilled(self, order: Any, start: int, stop: int) -> Batch:
-        """The one batch of this size, with these samples in it."""
-        size = stop - start
-        batch = self._kept.get(size)
-        if batch is None:
-            x, y, weight = (map_structure(lambda a: self._empty_rows(a, size), part) for part in self._arrays)
-            batch = self._kept[size] = Batch(x, y, weight, size, fixed=True)
-        for tensor, target in zip(flatten(self._arrays), flatten(batch[:3])):
-            if order is None:
-                self.backend.launch("copy", tensor.data[start:stop], out=target.data)
-            else:
-                self.backend.launch("take", tensor.data, order[start:stop], axis=0, out=target.data)
-        return batch
-
-    def _empty_rows(self, tensor: Tensor, size: int) -> Tensor:
-        return wrap(self.backend.empty((size, *tensor.shape[1:]), tensor.dtype), self.backend)
+    def _batch(self, start: int, size: int, times: int) -> Batch:
+        return Batch(*self._arrays, size, place=Place(self._order, start), times=times)
 
 
 class IterableFeed:
@@ -207,7 +232,7 @@ class IterableFeed:
         warnings.warn(
             f"The data ran out after {done}{expected} steps of this epoch. A generator is used up after one pass and "
             "must give at least steps_per_epoch * epochs batches: use an endless one, or a list.",
-            stacklevel=5,
+            stacklevel=_levels_to_the_caller(),
         )
 
     def _batch(self, item: Any) -> Batch:
@@ -219,6 +244,14 @@ class IterableFeed:
         labels = None if any(isinstance(leaf, Tensor) for leaf in flatten(y)) else y
         x, y, weight = (map_structure(lambda a: as_device_tensor(a, self.backend), part) for part in (x, y, weight))
         return Batch(x, y, weight, size, unchecked=labels)
+
+
+def _levels_to_the_caller() -> int:
+    """The ``stacklevel`` that points a warning of the function that asks at the line outside of this package."""
+    frame, levels = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_code.co_filename.startswith(_PACKAGE):
+        frame, levels = frame.f_back, levels + 1
+    return levels
 
 
 Feed = ArrayFeed | IterableFeed

@@ -34,6 +34,7 @@ class Compiled(Layer):
     _compiled_metrics: CompiledMetrics | None = None
     _loss_tracker: Any = None
     _compile_arguments: dict[str, Any] | None = None
+    _kept_steps: Any = None  # recorded steps, while no fit, evaluate or predict has them
 
     def compile(
         self,
@@ -68,6 +69,7 @@ class Compiled(Layer):
         chosen = optimizers.get(optimizer)
         compiled_loss = None if loss is None else CompiledLoss(loss, loss_weights)
         compiled_metrics = CompiledMetrics(metrics, weighted_metrics)
+        vars(self).pop("_kept_steps", None)
         self.optimizer = chosen
         self._compiled_loss = compiled_loss
         self._compiled_metrics = compiled_metrics

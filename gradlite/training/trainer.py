@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -92,9 +94,8 @@ class Trainer(Compiled):
         listeners = CallbackList(callbacks, model=self, params=params, add_history=True, add_progbar=verbose != 0)
         self.stop_training, self._initial_epoch = False, None
         listeners.on_train_begin()
-        steps = self._steps(feed, validation, passes=int(epochs))
         logs: Logs = {}
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+        with self._steps() as steps, feed.backend.entered(), InterruptBetweenSteps() as interrupts:
             for epoch in range(self._initial_epoch or initial_epoch, int(epochs)):
                 epoch_logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
                 if epoch_logs is None:
@@ -122,7 +123,7 @@ class Trainer(Compiled):
         hooks = listeners.has_batch_hooks("train")
         done = 0
         try:
-            for step, batch in enumerate(feed.epoch()):
+            for step, batch in enumerate(_single(feed.epoch())):
                 listeners.on_train_batch_begin(step)
                 if hooks:
                     steps.check_state()
@@ -161,8 +162,8 @@ class Trainer(Compiled):
         self._prepare(feed)
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
-            logs = self._run_evaluation(feed, self._steps(feed), listeners, interrupts)
+        with self._steps() as runner, feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+            logs = self._run_evaluation(feed, runner, listeners, interrupts)
         return logs if return_dict else self._listed(logs)
 
     def _run_evaluation(
@@ -176,7 +177,7 @@ class Trainer(Compiled):
         hooks = listeners.has_batch_hooks("test")
         step = -1
         with no_grad():
-            for step, batch in enumerate(feed.epoch()):
+            for step, batch in enumerate(_single(feed.epoch())):
                 listeners.on_test_batch_begin(step)
                 if hooks:
                     steps.check_state()
@@ -207,11 +208,10 @@ class Trainer(Compiled):
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
         listeners.on_predict_begin()
-        runner = self._steps(feed)
-        runner.check_state()
         collected: list[Any] = []
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
-            for step, batch in enumerate(feed.epoch()):
+        with self._steps() as runner, feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
+            runner.check_state()
+            for step, batch in enumerate(_single(feed.epoch())):
                 listeners.on_predict_batch_begin(step)
                 collected.append(runner.predict(batch))
                 listeners.on_predict_batch_end(step, {"outputs": collected[-1]})
@@ -257,16 +257,14 @@ class Trainer(Compiled):
 
     # Help.
 
-    def _steps(self, *feeds: Feed | None, passes: int = 1) -> Steps:
-        """What runs the steps on batches of these feeds: captured, unless ``compile`` was told otherwise, or there are
-        too few steps in all ``passes`` over the data for a recorded one to be replayed."""
-        captured = not self.run_eagerly and any(
-            feed is not None and (feed.steps is None or feed.steps * passes > 2) for feed in feeds
-        )
-        for feed in feeds:
-            if isinstance(feed, ArrayFeed):
-                feed.fixed = captured
-        return Steps(self, captured)
+    @contextmanager
+    def _steps(self) -> Iterator[Steps]:
+        """What runs the steps, with the programs of the calls before; the programs stay with the model."""
+        steps = Steps.of(self)
+        try:
+            yield steps
+        finally:
+            steps.put_back()
 
     def _feed(
         self, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any, shuffle: bool, class_weight: Any
@@ -309,6 +307,13 @@ class Trainer(Compiled):
     def _listed(self, logs: Logs) -> Any:
         values = [logs[name] for name in self.metrics_names if name in logs]
         return values[0] if len(values) == 1 else values
+
+
+def _single(runs):
+    for run in runs:
+        while run.times:
+            one, run = run.split(1)
+            yield one
 
 
 def _all_labels(feed: Feed, batch: Batch) -> Any:

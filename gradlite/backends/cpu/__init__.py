@@ -16,6 +16,7 @@ FAMILIES = (
     "optimizers",
     "pooling",
     "random",
+    "rows",
     "softmax",
 )
 

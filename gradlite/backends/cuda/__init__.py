@@ -17,6 +17,7 @@ FAMILIES = (
     "pooling",
     "random",
     "reductions",
+    "rows",
     "softmax",
 )
 

@@ -16,9 +16,11 @@ from gradlite.backends.cuda.availability import capability_of
 from gradlite.backends.cuda.graphs import bound
 from gradlite.backends.cuda.launch import Dimensions, Launcher
 from gradlite.backends.cuda.registry import CUDA
+from gradlite.backends.cuda.rows import CudaRows
 from gradlite.backends.cuda.sources import Entry
 from gradlite.backends.cuda.streams import DeviceStream
 from gradlite.backends.registry import REFERENCE
+from gradlite.backends.rows import Rows
 
 
 class CudaBackend(Backend):
@@ -107,8 +109,11 @@ class CudaBackend(Backend):
         view = self.xp.ndarray(like.shape, like.dtype, arena.data + lowest, strides)
         return view[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
 
-    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         return bound(self, calls)
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        return CudaRows(self, arrays, order)
 
     # Memory.
 

@@ -1,0 +1,46 @@
+"""What recorded steps have worked into them: the memory and the objects of a model, compared by identity."""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Sequence
+from typing import Any
+
+from gradlite import config
+from gradlite.keras import backend as keras_backend
+
+# What training itself changes, or what is in ``state_of``.
+_NO_TRAITS = frozenset(
+    {
+        "_trainable", "_losses", "_kept_steps", "_compiled_loss", "_compiled_metrics", "_loss_tracker", "optimizer",
+        "history", "stop_training", "run_eagerly", "_compile_arguments", "_initial_epoch",
+        "_counted", "_layout", "_iterations", "_learning_rate",
+    }
+)  # fmt: skip
+
+
+def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
+    """Whether two sequences hold the very same objects. They must hold them: an id alone may be given anew."""
+    return len(some) == len(others) and all(map(operator.is_, some, others))
+
+
+def state_of(model: Any) -> list[Any]:
+    """The objects that a step of the model works on: memory of variables, and what is trained."""
+    metrics = model.metrics if model.compiled else ()
+    found: list[Any] = [model.optimizer, model._compiled_loss]
+    for variable in [*model.variables, *(v for metric in metrics for v in metric.variables)]:
+        found += (variable, variable.data, variable.requires_grad)
+    for layer in model.flatten_layers():
+        found += (layer, layer.trainable)
+    return found
+
+
+def traits_of(model: Any) -> list[Any]:
+    """What else the Python code of a step reads: the attributes of the layers and of the optimizer, and settings.
+
+    An attribute that was set between two calls of ``fit`` shows; a change inside of a list or another object does not.
+    """
+    found: list[Any] = [config.get_matmul_precision(), keras_backend.floatx()]
+    for thing in (*model.flatten_layers(), model.optimizer):
+        found += [value for name, value in vars(thing).items() if name not in _NO_TRAITS] if thing is not None else ()
+    return found
