@@ -27,6 +27,7 @@ RANKS = {
     "gradlite.version": 0,
     "gradlite.config": 0,
     "gradlite.backends.registry": 0,
+    "gradlite.backends.reading": 0,
     "gradlite.backends.rows": 0,
     "gradlite.backends.reference": 1,
     "gradlite.backends.base": 2,

@@ -17,6 +17,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlite.backends import reference  # noqa: F401  (fills the table of reference kernels)
+from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
 from gradlite.backends.rows import Rows
 
@@ -167,6 +168,14 @@ class Backend:
     def item(self, array: Any) -> Any:
         """The one element of ``array`` as a Python number. On a GPU this waits for the device."""
         return array.item()
+
+    def read_later(self, arrays: Sequence[Any]) -> Reading:
+        """Ask for the values of arrays, which may be overwritten at once; nothing waits before they are looked at."""
+        return Reading([self.to_numpy(array) for array in arrays])
+
+    def mark(self) -> Mark:
+        """A mark behind everything launched so far, to wait for."""
+        return Mark()
 
     def synchronize(self) -> None:
         """Wait until everything launched has finished."""

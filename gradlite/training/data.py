@@ -140,10 +140,11 @@ class ArrayFeed:
 
     def first(self) -> Batch:
         """The first batch, unshuffled, to build a model with."""
-        return Batch(*self._arrays, min(self.batch_size, self.samples), place=Place(None, 0)).taken()
+        return self._batch(0, min(self.batch_size, self.samples), 1, ordered=False).taken()
 
-    def _batch(self, start: int, size: int, times: int) -> Batch:
-        return Batch(*self._arrays, size, place=Place(self._order, start), times=times)
+    def _batch(self, start: int, size: int, times: int, ordered: bool = True) -> Batch:
+        x, y, weight = self._arrays
+        return Batch(x, y, weight, size, place=Place(self._order if ordered else None, start), times=times)
 
 
 class IterableFeed:

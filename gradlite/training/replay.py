@@ -17,6 +17,7 @@ from typing import Any
 from gradlite.backends import Backend
 from gradlite.recording import Program, Recorder, is_recording, measuring
 from gradlite.training.data import Batch
+from gradlite.training.outputs import Outputs
 from gradlite.training.state import same, state_of, traits_of
 from gradlite.training.structure import flatten, map_structure
 from gradlite.training.windows import Window, kind_of
@@ -110,20 +111,23 @@ class Steps:
                 self._replay(recorded, window, batch.size, times)
             batch = batch.split(times)[1]
 
-    def predict(self, batch: Batch) -> Any:
-        """The outputs for one batch as NumPy arrays, under ``no_grad``."""
-        outputs: list[Any] = []
+    def predict(self, batch: Batch, collected: Outputs) -> None:
+        """The outputs for each batch in ``batch``, under ``no_grad``."""
+        while batch.times:
+            outputs: list[Any] = []
 
-        def compute(given: Batch) -> Any:
-            outputs.append(self._model(given.x, training=False))
-            return outputs[0]
+            def compute(given: Batch, outputs: list[Any] = outputs) -> Any:
+                outputs.append(self._model(given.x, training=False))
+                return outputs[0]
 
-        recorded, window = self._run("predict", None, batch, compute)
-        if recorded is None:
-            return map_structure(lambda y: y.numpy(), outputs[0])
-        self._replay(recorded, window, batch.size, 1)
-        arrays = iter(recorded.program.outputs)
-        return map_structure(lambda _: recorded.backend.to_numpy(next(arrays)), recorded.shapes)
+            recorded, window = self._run("predict", None, batch, compute)
+            if recorded is None:
+                arrays, structure = [y.data for y in flatten(outputs[0])], outputs[0]
+            else:
+                self._replay(recorded, window, batch.size, 1)
+                arrays, structure = recorded.program.outputs, recorded.shapes
+            collected.add(_backend_of(batch).read_later(arrays), structure)
+            batch = batch.split(1)[1]
 
     def finish(self) -> None:
         """Note that variables were changed in place, for those who hold a tape that reads them."""

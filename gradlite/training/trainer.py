@@ -14,6 +14,8 @@ from gradlite.keras.callbacks import CallbackList, History
 from gradlite.training.checks import split_validation, warn_of_missing_numbers
 from gradlite.training.data import ArrayFeed, Batch, Feed, is_batches, make_feed, numbers_as_array, unpack
 from gradlite.training.interrupts import InterruptBetweenSteps
+from gradlite.training.loop import Loop
+from gradlite.training.outputs import Outputs
 from gradlite.training.replay import Steps
 from gradlite.training.steps import Compiled, Logs
 from gradlite.training.structure import flatten, map_structure
@@ -120,19 +122,14 @@ class Trainer(Compiled):
         listeners.on_epoch_begin(epoch)
         variables = self._trained_variables()
         steps.check_state()
-        hooks = listeners.has_batch_hooks("train")
-        done = 0
+        loop = Loop("train", listeners, interrupts, self.steps_per_execution, steps.check_state)
         try:
-            for step, batch in enumerate(_single(feed.epoch())):
-                listeners.on_train_batch_begin(step)
-                if hooks:
-                    steps.check_state()
-                steps.train(batch, variables)
-                done = step + 1
-                listeners.on_train_batch_end(step, self._logs)
-                interrupts.check()
-                if self.stop_training:
-                    break
+            done = loop.run(
+                feed,
+                lambda batch: steps.train(batch, variables),
+                self._running_logs(feed.backend),
+                lambda: self.stop_training,
+            )
         finally:
             steps.finish()
         if not done:
@@ -174,17 +171,10 @@ class Trainer(Compiled):
         self._reset_metrics()
         listeners.on_test_begin()
         steps.check_state()
-        hooks = listeners.has_batch_hooks("test")
-        step = -1
+        loop = Loop("test", listeners, interrupts, self.steps_per_execution, steps.check_state)
         with no_grad():
-            for step, batch in enumerate(_single(feed.epoch())):
-                listeners.on_test_batch_begin(step)
-                if hooks:
-                    steps.check_state()
-                steps.test(batch)
-                listeners.on_test_batch_end(step, self._logs)
-                interrupts.check()
-        logs = self._logs() if step >= 0 else {}
+            done = loop.run(feed, steps.test, self._running_logs(feed.backend), lambda: False)
+        logs = self._logs() if done else {}
         listeners.on_test_end(logs)
         return logs
 
@@ -208,16 +198,13 @@ class Trainer(Compiled):
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
         listeners.on_predict_begin()
-        collected: list[Any] = []
+        outputs = Outputs(listeners.needs_batch_logs("predict"))
         with self._steps() as runner, feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
             runner.check_state()
-            for step, batch in enumerate(_single(feed.epoch())):
-                listeners.on_predict_batch_begin(step)
-                collected.append(runner.predict(batch))
-                listeners.on_predict_batch_end(step, {"outputs": collected[-1]})
-                interrupts.check()
+            loop = Loop("predict", listeners, interrupts, self.steps_per_execution, runner.check_state)
+            loop.run(feed, lambda batch: runner.predict(batch, outputs), outputs.logs, lambda: False)
         listeners.on_predict_end()
-        return _joined(collected)
+        return outputs.joined()
 
     # Single batches.
 
@@ -309,13 +296,6 @@ class Trainer(Compiled):
         return values[0] if len(values) == 1 else values
 
 
-def _single(runs):
-    for run in runs:
-        while run.times:
-            one, run = run.split(1)
-            yield one
-
-
 def _all_labels(feed: Feed, batch: Batch) -> Any:
     """The labels that can be checked: of all samples where they are arrays, else of the first batch."""
     return feed.labels if isinstance(feed, ArrayFeed) else batch.y
@@ -323,16 +303,6 @@ def _all_labels(feed: Feed, batch: Batch) -> Any:
 
 def _is_due(epoch: int, frequency: Any) -> bool:
     return epoch % frequency == 0 if isinstance(frequency, int) else epoch in frequency
-
-
-def _joined(parts: list[Any]) -> Any:
-    """The outputs of all batches, in one array for each output."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {key: _joined([part[key] for part in parts]) for key in first}
-    if isinstance(first, (list, tuple)):
-        return [_joined([part[i] for part in parts]) for i in range(len(first))]
-    return first if len(parts) == 1 else np.concatenate(parts)
 
 
 def _length(x: Any) -> int:

@@ -15,10 +15,12 @@ from gradlite.backends.cuda import memory
 from gradlite.backends.cuda.availability import capability_of
 from gradlite.backends.cuda.graphs import bound
 from gradlite.backends.cuda.launch import Dimensions, Launcher
+from gradlite.backends.cuda.reading import CudaReading
 from gradlite.backends.cuda.registry import CUDA
 from gradlite.backends.cuda.rows import CudaRows
 from gradlite.backends.cuda.sources import Entry
 from gradlite.backends.cuda.streams import DeviceStream
+from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
 from gradlite.backends.rows import Rows
 
@@ -139,6 +141,15 @@ class CudaBackend(Backend):
 
     def item(self, array: Any) -> Any:
         return CudaBackend.call(self, array.item)
+
+    def read_later(self, arrays: Sequence[Any]) -> Reading:
+        return CudaBackend.call(self, CudaReading, self, arrays)
+
+    def mark(self) -> Mark:
+        event = self.xp.cuda.Event(disable_timing=True)
+        with self.gate:
+            event.record(self.stream)
+        return event
 
     def memory_stats(self) -> dict[str, int]:
         return memory.statistics(self.xp, self.device_number)
