@@ -29,6 +29,7 @@ RANKS = {
     "gradlite.backends.registry": 0,
     "gradlite.backends.reading": 0,
     "gradlite.backends.rows": 0,
+    "gradlite.backends.staging": 0,
     "gradlite.backends.reference": 1,
     "gradlite.backends.base": 2,
     "gradlite.backends.cpu.registry": 2,

@@ -20,6 +20,7 @@ from gradlite.backends import reference  # noqa: F401  (fills the table of refer
 from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
 from gradlite.backends.rows import Rows
+from gradlite.backends.staging import Staging
 
 # Kernels that the array module has under the same name and with the same meaning, `out=` included.
 # fmt: off
@@ -172,6 +173,10 @@ class Backend:
     def read_later(self, arrays: Sequence[Any]) -> Reading:
         """Ask for the values of arrays, which may be overwritten at once; nothing waits before they are looked at."""
         return Reading([self.to_numpy(array) for array in arrays])
+
+    def staging(self, places: int) -> Staging:
+        """Buffers for so many batches of host data, filled by another thread than the one that computes."""
+        return Staging(places)
 
     def mark(self) -> Mark:
         """A mark behind everything launched so far, to wait for."""

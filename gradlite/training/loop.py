@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
 from typing import Any
 
 from gradlite.keras.callbacks import CallbackList
-from gradlite.training.data import Batch, Feed
+from gradlite.training.batches import Batch
+from gradlite.training.data import Feed
 from gradlite.training.interrupts import InterruptBetweenSteps
 from gradlite.training.pace import Pace
 
@@ -48,24 +50,26 @@ class Loop:
         """
         pace = Pace(feed.backend)
         done = left = 0
-        for batch in feed.epoch():
-            while batch.times:
-                if not left:
-                    self._begin(done)
-                    if self._steps is not None:
-                        self._changed()
-                    left = self._steps or pace.steps
-                    pace.begin()
-                piece, batch = batch.split(min(left, pace.steps))
-                step(piece)
-                pace.done(piece.times)
-                done += piece.times
-                left = left - piece.times if self._steps else 0
-                if not left:
-                    self._end(done - 1, logs)
-                self._interrupts.check()
-                if not left and stop():
-                    return done
+        # Closed at once when something stops the loop: a thread may be reading ahead.
+        with closing(feed.epoch()) as batches:
+            for batch in batches:
+                while batch.times:
+                    if not left:
+                        self._begin(done)
+                        if self._steps is not None:
+                            self._changed()
+                        left = self._steps or pace.steps
+                        pace.begin()
+                    piece, batch = batch.split(min(left, pace.steps))
+                    step(piece)
+                    pace.done(piece.times)
+                    done += piece.times
+                    left = left - piece.times if self._steps else 0
+                    if not left:
+                        self._end(done - 1, logs)
+                    self._interrupts.check()
+                    if not left and stop():
+                        return done
         if left:
             self._end(done - 1, logs)
         return done

@@ -47,8 +47,12 @@ class Outputs:
     def _collect(self, most: int) -> None:
         while len(self._pending) > most:
             reading, structure = self._pending.popleft()
-            arrays = iter(reading.values())
-            self._parts.append(map_structure(lambda _, arrays=arrays: next(arrays), structure))
+            self._parts.append(_structured(reading.values(), structure))
+
+
+def _structured(arrays: Sequence[Any], structure: Any) -> Any:
+    remaining = iter(arrays)
+    return map_structure(lambda _: next(remaining), structure)
 
 
 def joined(parts: Sequence[Any]) -> Any:

@@ -16,7 +16,7 @@ from typing import Any
 
 from gradlite.backends import Backend
 from gradlite.recording import Program, Recorder, is_recording, measuring
-from gradlite.training.data import Batch
+from gradlite.training.batches import Batch
 from gradlite.training.outputs import Outputs
 from gradlite.training.state import same, state_of, traits_of
 from gradlite.training.structure import flatten, map_structure
@@ -125,7 +125,7 @@ class Steps:
                 arrays, structure = [y.data for y in flatten(outputs[0])], outputs[0]
             else:
                 self._replay(recorded, window, batch.size, 1)
-                arrays, structure = recorded.program.outputs, recorded.shapes
+                arrays, structure = list(recorded.program.outputs), recorded.shapes
             collected.add(_backend_of(batch).read_later(arrays), structure)
             batch = batch.split(1)[1]
 

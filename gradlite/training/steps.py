@@ -15,9 +15,9 @@ from gradlite.keras import metrics as keras_metrics
 from gradlite.keras import optimizers
 from gradlite.keras.layers.base import Layer
 from gradlite.tensor import Tensor
+from gradlite.training.batches import Batch
 from gradlite.training.checks import check_compile_arguments, check_steps_per_execution
 from gradlite.training.compiled import CompiledLoss, CompiledMetrics
-from gradlite.training.data import Batch
 from gradlite.training.logs import Logs, RunningLogs
 
 

@@ -11,13 +11,16 @@ import numpy as np
 from gradlite.autograd import no_grad
 from gradlite.backends import default_backend
 from gradlite.keras.callbacks import CallbackList, History
+from gradlite.training.array_feeds import ArrayFeed
+from gradlite.training.batches import Batch, numbers_as_array, unpack
 from gradlite.training.checks import split_validation, warn_of_missing_numbers
-from gradlite.training.data import ArrayFeed, Batch, Feed, is_batches, make_feed, numbers_as_array, unpack
+from gradlite.training.data import Feed, is_batches, make_feed
 from gradlite.training.interrupts import InterruptBetweenSteps
 from gradlite.training.loop import Loop
 from gradlite.training.outputs import Outputs
 from gradlite.training.replay import Steps
 from gradlite.training.steps import Compiled, Logs
+from gradlite.training.streams import AHEAD
 from gradlite.training.structure import flatten, map_structure
 
 
@@ -266,6 +269,7 @@ class Trainer(Compiled):
             shuffle=shuffle,
             class_weight=class_weight,
             backend=variables[0].backend if variables else default_backend(),
+            ahead=0 if self.run_eagerly else AHEAD,
         )
 
     def _validation(self, data: Any, batch_size: int | None, steps: int | None) -> Feed | None:

@@ -9,7 +9,7 @@ import numpy as np
 
 from gradlite.backends import Backend
 from gradlite.tensor import wrap
-from gradlite.training.data import Batch
+from gradlite.training.batches import Batch
 from gradlite.training.structure import flatten, map_structure
 
 

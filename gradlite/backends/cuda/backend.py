@@ -19,10 +19,12 @@ from gradlite.backends.cuda.reading import CudaReading
 from gradlite.backends.cuda.registry import CUDA
 from gradlite.backends.cuda.rows import CudaRows
 from gradlite.backends.cuda.sources import Entry
+from gradlite.backends.cuda.staging import CudaStaging
 from gradlite.backends.cuda.streams import DeviceStream
 from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
 from gradlite.backends.rows import Rows
+from gradlite.backends.staging import Staging
 
 
 class CudaBackend(Backend):
@@ -144,6 +146,9 @@ class CudaBackend(Backend):
 
     def read_later(self, arrays: Sequence[Any]) -> Reading:
         return CudaBackend.call(self, CudaReading, self, arrays)
+
+    def staging(self, places: int) -> Staging:
+        return CudaStaging(self, places)
 
     def mark(self) -> Mark:
         event = self.xp.cuda.Event(disable_timing=True)
