@@ -11,6 +11,7 @@ import numpy as np
 from gradlite.autograd import no_grad
 from gradlite.backends import default_backend
 from gradlite.keras.callbacks import CallbackList, History
+from gradlite.tensor import Tensor
 from gradlite.training.array_feeds import ArrayFeed
 from gradlite.training.batches import Batch, numbers_as_array, unpack
 from gradlite.training.checks import split_validation, warn_of_missing_numbers
@@ -218,7 +219,10 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         self._reset_metrics()
-        self._train_step(batch, self._trained_variables())
+        with self._steps() as steps:
+            steps.check_state()
+            steps.train(batch, self._trained_variables())
+            steps.finish()
         logs = self._logs()
         return logs if return_dict else self._listed(logs)
 
@@ -227,23 +231,29 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, None)
         self._reset_metrics()
-        with no_grad():
-            self._test_step(batch)
+        with self._steps() as steps, no_grad():
+            steps.check_state()
+            steps.test(batch)
         logs = self._logs()
         return logs if return_dict else self._listed(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for this batch, in inference mode, as NumPy arrays."""
         feed = self._feed(x, None, None, _length(x), None, False, None)
-        with no_grad():
-            return map_structure(lambda y: y.numpy(), self(feed.first().x, training=False))
+        outputs = Outputs()
+        with self._steps() as steps, no_grad():
+            steps.check_state()
+            steps.predict(feed.first(), outputs)
+        return outputs.joined()
 
     def _single_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Batch:
         feed = self._feed(x, y, sample_weight, _length(x), None, False, class_weight)
         if not self._is_prepared():
             self._prepare(feed)
+        # Labels are looked at on the host, and so before the step: one that reads values cannot be recorded.
         batch = feed.first()
-        return batch._replace(unchecked=batch.y)
+        labels = feed.labels if isinstance(feed, ArrayFeed) else batch.unchecked
+        return batch._replace(unchecked=map_structure(lambda a: a.numpy() if isinstance(a, Tensor) else a, labels))
 
     # Help.
 
