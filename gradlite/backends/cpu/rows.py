@@ -19,6 +19,9 @@ def select_rows(position: Any, *, rows: Rows, size: int, out: Any = None) -> Any
     elif not isinstance(out, tuple):
         out = (out,)
     order = rows.order
+    if rows.arrays and start + size > len(rows.arrays[0]):
+        numbers = np.arange(start, start + size) % len(rows.arrays[0])
+        order, start = numbers if order is None else order[numbers], 0
     if order is None:
         for target, array in zip(out, rows.arrays):
             target[...] = array[start : start + size]

@@ -30,28 +30,28 @@ _TARGETS = np.dtype(
 
 
 class CudaRows(Rows):
-    """Rows whose addresses are in device memory too: that of the order, then those of the arrays."""
+    """Rows that are told to the device too: their number, and the addresses of the order and of the arrays."""
 
     backend: CudaBackend
-    addresses: Any = None
+    sources: Any = None
 
     def point_to(self, arrays: Sequence[Any], order: Any = None) -> None:
         arrays = [self.backend.call(contiguous, self.backend, array) for array in arrays]
         super().point_to(arrays, order)
-        self._write([0 if order is None else order.data.ptr, *(array.data.ptr for array in arrays)])
+        self._tell([len(arrays[0]), 0 if order is None else order.data.ptr, *(array.data.ptr for array in arrays)])
 
     def clear(self) -> None:
         super().clear()
-        if self.addresses is not None:
-            self._write([0] * self.addresses.size)
+        if self.sources is not None:
+            self._tell([0] * self.sources.size)
 
-    def _write(self, addresses: list[int]) -> None:
+    def _tell(self, numbers: list[int]) -> None:
         """In the order of the stream: replays before this one read what was there for them."""
-        found = np.array(addresses, np.uint64)
-        if self.addresses is None:
-            self.addresses = self.backend.asarray(found)
+        found = np.array(numbers, np.uint64)
+        if self.sources is None:
+            self.sources = self.backend.asarray(found)
         else:
-            self.backend.call(self.addresses.set, found, stream=self.backend.stream)
+            self.backend.call(self.sources.set, found, stream=self.backend.stream)
 
 
 @cuda_kernel
@@ -71,5 +71,5 @@ def select_rows(gpu: CudaBackend, position: Any, *, rows: CudaRows, size: int, o
             block += blocks(target.nbytes, BLOCK_BYTES)
         table = np.zeros((), _TARGETS)
         table["count"], table["size"], table["first"], table["at"][: len(lines)] = len(lines), size, start, lines
-        gpu.run(entry("rows.cu", "select_rows"), (block,), (THREADS,), rows.addresses, position, table)
+        gpu.run(entry("rows.cu", "select_rows"), (block,), (THREADS,), rows.sources, position, table)
     return out

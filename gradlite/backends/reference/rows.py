@@ -13,9 +13,9 @@ from gradlite.backends.rows import Rows
 def select_rows(xp: ModuleType, position: Any, *, rows: Rows, size: int, out: Any = None) -> Any:
     """The ``size`` samples from number ``position`` of the order on, of every array: a tuple of arrays (size, ...).
 
-    ``position`` is an int64 array (), which the host need not know.
+    ``position`` is an int64 array (), which the host need not know. Behind the last sample comes the first.
     """
-    numbers = position + xp.arange(size)
+    numbers = (position + xp.arange(size)) % len(rows.arrays[0])
     if rows.order is not None:
         numbers = xp.take(rows.order, numbers)
     results = tuple(xp.take(array, numbers, axis=0) for array in rows.arrays)
