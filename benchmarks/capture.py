@@ -63,7 +63,8 @@ class Watched:
         return found[0]
 
     def eager_launches(self) -> int:
-        """How many launches an eager step makes."""
+        """How many launches an eager step makes, once it has its batch."""
+        self.net.run_eagerly = True
         recorder = Recorder(get_backend("cpu"))
         with recorder.recording():
             self.net.train_on_batch(self.x[: self.batch], self.y[: self.batch])
