@@ -18,7 +18,7 @@ from gradlite.backends import Backend
 from gradlite.recording import Program, Recorder, is_recording, measuring
 from gradlite.training.batches import Batch
 from gradlite.training.outputs import Outputs
-from gradlite.training.state import same, state_of, traits_of
+from gradlite.training.state import same, state_of
 from gradlite.training.structure import flatten, map_structure
 from gradlite.training.windows import Window, kind_of
 
@@ -72,10 +72,9 @@ class Steps:
         other code has run: at the start of an epoch, and after callbacks."""
         if not self.captured:
             return
-        traits = traits_of(self._model)
+        found, traits = state_of(self._model)
         if not same(self._traits, traits):
             self._states, self._traits = [_State(())], traits
-        found = state_of(self._model)
         for i, state in enumerate(reversed(self._states)):
             if same(state.objects, found):
                 if i:
@@ -183,7 +182,7 @@ class Steps:
                 whole()
             self._check_room(backend, sum(sizes))
         window.end(batch.size)
-        self._traits = traits_of(self._model)  # what the Python code of the step itself has set is no change
+        self._traits = state_of(self._model)[1]  # what the Python code of the step itself has set is no change
         return None, window
 
     def _check_room(self, backend: Backend, needed: int) -> None:

@@ -24,23 +24,30 @@ def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
-def state_of(model: Any) -> list[Any]:
-    """The objects that a step of the model works on: memory of variables, and what is trained."""
-    metrics = model.metrics if model.compiled else ()
-    found: list[Any] = [model.optimizer, model._compiled_loss]
-    for variable in [*model.variables, *(v for metric in metrics for v in metric.variables)]:
-        found += (variable, variable.data, variable.requires_grad)
-    for layer in model.flatten_layers():
-        found += (layer, layer.trainable)
-    return found
+def state_of(model: Any) -> tuple[list[Any], list[Any]]:
+    """The objects that a step of the model works on, and its traits.
 
-
-def traits_of(model: Any) -> list[Any]:
-    """What else the Python code of a step reads: the attributes of the layers and of the optimizer, and settings.
-
-    An attribute that was set between two calls of ``fit`` shows; a change inside of a list or another object does not.
+    The first are the memory of variables, and what is trained. Traits are what else the Python code of a step reads:
+    attributes of the layers and of the optimizer, and settings. One that was set between two calls of ``fit`` shows; a
+    change inside of a list or another object does not.
     """
-    found: list[Any] = [config.get_matmul_precision(), keras_backend.floatx()]
-    for thing in (*model.flatten_layers(), model.optimizer):
-        found += [value for name, value in vars(thing).items() if name not in _NO_TRAITS] if thing is not None else ()
-    return found
+    objects: list[Any] = [model.optimizer, model._compiled_loss]
+    traits: list[Any] = [config.get_matmul_precision(), keras_backend.floatx()]
+    variables: list[Any] = []
+    metrics = [model._loss_tracker, *model._compiled_metrics.metrics] if model.compiled else []
+    for layer in model.flatten_layers():
+        objects += (layer, layer._trainable)
+        variables += layer.own_weights
+        metrics += layer._metrics if model.compiled else ()
+        traits += _attributes(layer)
+    for metric in metrics:
+        variables += metric.variables
+    for variable in variables:
+        objects += (variable, variable.data, variable.requires_grad)
+    if model.optimizer is not None:
+        traits += _attributes(model.optimizer)
+    return objects, traits
+
+
+def _attributes(thing: Any) -> list[Any]:
+    return [value for name, value in vars(thing).items() if name not in _NO_TRAITS]

@@ -269,7 +269,7 @@ class Trainer(Compiled):
     def _feed(
         self, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any, shuffle: bool, class_weight: Any
     ) -> Feed:
-        variables = self.variables
+        variable = next((v for layer in self.flatten_layers() for v in layer.own_weights), None)
         return make_feed(
             x,
             y,
@@ -278,7 +278,7 @@ class Trainer(Compiled):
             steps=steps,
             shuffle=shuffle,
             class_weight=class_weight,
-            backend=variables[0].backend if variables else default_backend(),
+            backend=default_backend() if variable is None else variable.backend,
             ahead=0 if self.run_eagerly else AHEAD,
         )
 
