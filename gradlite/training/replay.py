@@ -40,7 +40,7 @@ class Steps:
     def __init__(self, model: Any) -> None:
         self._model = model
         self._gave_up = False
-        self._states: list[_State] = [_State(())]
+        self._states: list[_State] = [_State((), ())]
         self._windows: dict[Hashable, Window] = {}
         self._traits: list[Any] = []
         self.captured = True
@@ -72,16 +72,15 @@ class Steps:
         other code has run: at the start of an epoch, and after callbacks."""
         if not self.captured:
             return
-        found, traits = state_of(self._model)
-        if not same(self._traits, traits):
-            self._states, self._traits = [_State(())], traits
-        for i, state in enumerate(reversed(self._states)):
-            if same(state.objects, found):
-                if i:
-                    self._states.remove(state)
-                    self._states.append(state)
+        found = state_of(self._model)
+        if not same(self._traits, found.traits):
+            self._states, self._traits = [], found.traits
+        self._states = [state for state in self._states if same(state.memory, found.memory)]
+        for i, state in enumerate(self._states):
+            if same(state.trained, found.trained):
+                self._states.append(self._states.pop(i))
                 return
-        self._states.append(_State(found))
+        self._states.append(_State(found.memory, found.trained))
         del self._states[:-MOST_STATES]
 
     def train(self, batch: Batch, variables: Sequence[Any]) -> None:
@@ -182,7 +181,7 @@ class Steps:
                 whole()
             self._check_room(backend, sum(sizes))
         window.end(batch.size)
-        self._traits = state_of(self._model)[1]  # what the Python code of the step itself has set is no change
+        self._traits = state_of(self._model).traits  # what the Python code of the step itself has set is no change
         return None, window
 
     def _check_room(self, backend: Backend, needed: int) -> None:
@@ -227,8 +226,9 @@ class Steps:
 class _State:
     """What was recorded while the model was in one state."""
 
-    def __init__(self, objects: Sequence[Any]) -> None:
-        self.objects = objects
+    def __init__(self, memory: Sequence[Any], trained: Sequence[Any]) -> None:
+        self.memory = memory
+        self.trained = trained
         self.recorded: dict[Hashable, _Recorded] = {}
         self.seen: set[Hashable] = set()
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import operator
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, NamedTuple
 
 from gradlite import config
 from gradlite.keras import backend as keras_backend
 
-# What training itself changes, or what is in ``state_of``.
+# Attributes that training itself changes, or that are looked at as memory or as what is trained.
 _NO_TRAITS = frozenset(
     {
         "_trainable", "_losses", "_kept_steps", "_compiled_loss", "_compiled_metrics", "_loss_tracker", "optimizer",
@@ -24,30 +24,43 @@ def same(some: Sequence[Any], others: Sequence[Any]) -> bool:
     return len(some) == len(others) and all(map(operator.is_, some, others))
 
 
-def state_of(model: Any) -> tuple[list[Any], list[Any]]:
-    """The objects that a step of the model works on, and its traits.
+class ModelState(NamedTuple):
+    """What recorded steps depend on.
 
-    The first are the memory of variables, and what is trained. Traits are what else the Python code of a step reads:
-    attributes of the layers and of the optimizer, and settings. One that was set between two calls of ``fit`` shows; a
-    change inside of a list or another object does not.
+    Attributes:
+        memory: variables and the arrays that hold their values. Programs of other ones are of no use any more.
+        trained: what is trained; programs wait for the time when that is so again.
+        traits: what else the Python code of a step reads: attributes of the layers, the losses and the optimizer, and
+            settings. One that was set between two steps shows; a change inside of a list or another object does not.
     """
-    objects: list[Any] = [model.optimizer, model._compiled_loss]
-    traits: list[Any] = [config.get_matmul_precision(), keras_backend.floatx()]
+
+    memory: list[Any]
+    trained: list[Any]
+    traits: list[Any]
+
+
+def state_of(model: Any) -> ModelState:
+    """The state of a model now."""
+    memory: list[Any] = [model.optimizer, model._compiled_loss]
+    trained: list[Any] = []
+    traits: list[Any] = [config.get_matmul_precision(), config.get_winograd(), keras_backend.floatx()]
     variables: list[Any] = []
-    metrics = [model._loss_tracker, *model._compiled_metrics.metrics] if model.compiled else []
+    metrics: list[Any] = []
+    parts: list[Any] = [model.optimizer] if model.optimizer is not None else []
+    if model.compiled:
+        metrics += (model._loss_tracker, *model._compiled_metrics.metrics)
+        parts += model._compiled_loss.losses if model._compiled_loss is not None else ()
     for layer in model.flatten_layers():
-        objects += (layer, layer._trainable)
+        memory.append(layer)
+        trained.append(layer._trainable)
         variables += layer.own_weights
         metrics += layer._metrics if model.compiled else ()
-        traits += _attributes(layer)
+        parts.append(layer)
+    trained += [variable.requires_grad for variable in variables]
     for metric in metrics:
         variables += metric.variables
     for variable in variables:
-        objects += (variable, variable.data, variable.requires_grad)
-    if model.optimizer is not None:
-        traits += _attributes(model.optimizer)
-    return objects, traits
-
-
-def _attributes(thing: Any) -> list[Any]:
-    return [value for name, value in vars(thing).items() if name not in _NO_TRAITS]
+        memory += (variable, variable.data)
+    for part in parts:
+        traits += [value for name, value in vars(part).items() if name not in _NO_TRAITS]
+    return ModelState(memory, trained, traits)

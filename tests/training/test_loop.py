@@ -86,6 +86,18 @@ def test_later_calls_with_other_data_of_the_kind_record_nothing_and_compute_the_
     assert len(recordings) == 3  # to train, to evaluate, to predict
 
 
+def unfreeze_and_freeze(model: Any) -> None:
+    """Train a part, then the whole, which the optimizer makes new memory for, and then the part again."""
+    model.layers[0].trainable = False
+    model.evaluate(X, Y, batch_size=8, verbose=0)
+    model.optimizer = keras.optimizers.Adam()
+    model.fit(X, Y, batch_size=8, verbose=0)
+    model.layers[0].trainable = True
+    model.fit(X, Y, batch_size=8, verbose=0)
+    model.layers[0].trainable = False
+    model.evaluate(X, Y, batch_size=8, verbose=0)
+
+
 CHANGES: dict[str, Callable[[Any], Any]] = {
     "a rate of dropout": lambda model: setattr(model.layers[1], "rate", 0.7),
     "a frozen layer": lambda model: setattr(model.layers[0], "trainable", False),
@@ -96,6 +108,8 @@ CHANGES: dict[str, Callable[[Any], Any]] = {
     ),
     "weights": lambda model: model.set_weights([0.5 * w for w in model.get_weights()]),
     "compile": lambda model: compile_(model, optimizer="sgd", loss="mse", run_eagerly=model.run_eagerly),
+    "what is trained, to and fro": unfreeze_and_freeze,
+    "a loss": lambda model: setattr(model._compiled_loss.losses[0], "axis", -1),
     "an activation": lambda model: setattr(model.layers[0], "activation", keras.activations.tanh),
 }
 
@@ -355,6 +369,68 @@ def test_an_error_in_any_launch_leaves_weights_and_optimizer_between_two_steps(
         losses = model.fit(X, Y, batch_size=8, verbose=0).history["loss"]
         assert np.isfinite(losses).all()
     assert failing > 20
+
+
+@pytest.mark.cpu_only
+@pytest.mark.parametrize("failing", [41, 42, 55])
+def test_an_error_between_replayed_steps_leaves_a_model_between_two_steps(
+    backend: Any, failing: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def run(fails: bool) -> Any:
+        calls = iter(range(10**6))
+        kernel = backend.kernels["dense_weight_gradient"]
+
+        def counted(*arrays: Any, **attributes: Any) -> Any:
+            if next(calls) == failing and fails:
+                raise MemoryError("there is no more")
+            return kernel(*arrays, **attributes)
+
+        with monkeypatch.context() as patch:
+            patch.setitem(backend.kernels, "dense_weight_gradient", counted)
+            model = make_model(run_eagerly=not fails)
+            if fails:
+                with pytest.raises(MemoryError, match="there is no more"):
+                    model.fit(X, Y, batch_size=1, shuffle=False, verbose=0)
+            else:  # two such gradients a step
+                model.fit(X[: failing // 2], Y[: failing // 2], batch_size=1, shuffle=False, verbose=0)
+        return model
+
+    model, expected = run(True), run(False)
+    assert int(model.optimizer.iterations.numpy()) == failing // 2
+    assert state_of(model) == state_of(expected)
+    # The data is read from its beginning again, whatever the program had come to.
+    for each in (model, expected):
+        each.layers[1].rate = 0.0  # dropout has drawn once more in the step that failed
+        each.fit(X, Y, batch_size=1, shuffle=False, verbose=0)
+    assert state_of(model) == state_of(expected)
+
+
+def test_steps_are_started_in_pieces_of_a_moment_and_a_device_is_not_left_far_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    now, waited, marks = [0.0], [], iter(range(10**6))
+
+    class Device:
+        def mark(self) -> Any:
+            number = next(marks)
+            return type("Mark", (), {"synchronize": lambda self: waited.append(number)})()
+
+    monkeypatch.setattr(pace, "perf_counter", lambda: now[0])
+    watch, sizes = pace.Pace(Device()), []  # type: ignore[arg-type]
+    for _ in range(12):
+        watch.begin()
+        sizes.append(watch.steps)
+        now[0] += 1e-4 * watch.steps  # what a step takes
+        watch.done(watch.steps)
+    assert sizes[:4] == [1, 4, 16, 64]
+    assert abs(sizes[-1] * 1e-4 - pace.SECONDS) < 2e-4
+    assert waited == list(range(12 - pace.AHEAD))
+    now[0] += 1.0
+    watch.done(watch.steps)
+    assert watch.steps < sizes[-1] / 10
+    for _ in range(20):
+        watch.done(watch.steps)  # in no time
+    assert watch.steps == pace.MOST_STEPS
 
 
 # Logs.
