@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends import get_backend
 from gradlite.backends.base import ARRAY_FUNCTIONS
 
 Shape = tuple[int, ...]
@@ -94,6 +95,11 @@ call("pad", real((2, 3)), widths=((1, 0), (2, 3)), value=1.5)
 call("gather", real((4, 3)), index=(np.array([0, 0, 3]), slice(None)))
 call("scatter", real((3, 3)), index=(np.array([0, 0, 3]), slice(None)), shape=(4, 3))
 call("scatter", real((2, 3)), index=(slice(1, 3),), shape=(4, 3))
+SAMPLES = (np.arange(21.0, dtype=np.float32).reshape(7, 3), np.arange(7), np.arange(14, dtype=np.uint8).reshape(7, 2))
+for arrays, order in ((SAMPLES, np.array([3, 0, 6, 2, 1, 5, 4])), (SAMPLES[:1], None)):
+    rows = get_backend("cpu").rows(arrays, order)
+    for start in (2, 5, 20):
+        call("select_rows", fixed(np.array(start)), dtypes=("float32",), rows=rows, size=4)
 call("take", together(real((4, 3)), integers(4, (2, 2))), axis=0)
 call("take_gradient", together(real((2, 2, 3)), integers(4, (2, 2))), shape=(4, 3), axis=0)
 call("take_along_axis", together(real((4, 3)), integers(4, (2, 3))), axis=0)

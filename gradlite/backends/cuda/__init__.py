@@ -16,6 +16,7 @@ FAMILIES = (
     "pooling",
     "random",
     "reductions",
+    "rows",
     "softmax",
     "totals",
 )
