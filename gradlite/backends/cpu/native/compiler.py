@@ -33,6 +33,7 @@ FAMILIES = (
     "products",
     "random",
     "reductions",
+    "rows",
     "softmax",
     "winograd",
 )
