@@ -1,9 +1,10 @@
 """Micro-kernels that go along the pixels of a row, or along rows of numbers, for a group of channels.
 
-Each holds what belongs to the channels in registers: factors, and sums. They serve batch normalization with what follows
-it, pooling of windows of 2 x 2 pixels and dropout. All take ``pixels`` (at least 1), ``width``, the channels of the
-group, and ``stride``, those of the image. Where pooling is, x is read at two rows, ``x_row`` apart, and the names end in
-``_pooled``; where dropout is, a byte of ``kept`` says of each element whether it stays, and they end in ``_dropped``.
+Each holds what belongs to the channels in registers: factors, and sums. They serve batch normalization with what
+follows it, pooling of windows of 2 x 2 pixels and dropout. All take ``pixels`` (at least 1), ``width``, the channels of
+the group, and ``stride``, those of the image. Where pooling is, x is read at two rows, ``x_row`` apart, and the names
+end in ``_pooled``; where dropout is, a byte of ``kept`` says of each element whether it stays, and they end in
+``_dropped``.
 """
 
 from __future__ import annotations
@@ -34,9 +35,7 @@ class _Group:
     def _places(self, place: Callable[[Any, Any], Any], pointer: Any) -> list[tuple[Any, Any]]:
         """The address of every vector, and its mask."""
         last = self.vectors - 1
-        return [
-            (place(pointer, self.emit.lanes * j), self.mask if j == last else None) for j in range(self.vectors)
-        ]
+        return [(place(pointer, self.emit.lanes * j), self.mask if j == last else None) for j in range(self.vectors)]
 
     def load(self, pointer: Any) -> Vectors:
         emit = self.emit
@@ -78,7 +77,9 @@ def _by_group(emit: Emitter, width: Any, vectors: int, case: Callable[[_Group], 
     def write(n: int, short: int) -> None:
         case(_Group(emit, n, emit.mask(last) if short else None))
 
-    cases = {2 * n + short: partial(write, n, short) for n in range(1, vectors + 1) for short in (0, 1)}
+    cases: dict[int, Callable[[], None]] = {
+        2 * n + short: partial(write, n, short) for n in range(1, vectors + 1) for short in (0, 1)
+    }
     emit.choose(emit.add(emit.multiply(count, 2), is_short), cases)
     emit.finish()
 

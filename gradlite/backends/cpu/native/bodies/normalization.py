@@ -131,8 +131,9 @@ def inverse_deviation(variance: float, epsilon: float) -> float:
 
 @body
 def coefficients(part: int, parts: int, words: Any) -> None:
-    """The normalization as x scale + shift, times a factor. Words: c, gamma, beta, mean, variance, epsilon, factor, scale,
-    shift."""
+    """The normalization as x scale + shift, times a factor.
+
+    Words: c, gamma, beta, mean, variance, epsilon, factor, scale, shift."""
     c, epsilon, factor = words[0], real(words[5]), real(words[6])
     gamma, beta, mean, variance = floats(words[1], c), floats(words[2], c), floats(words[3], c), floats(words[4], c)
     scale, shift = floats(words[7], c), floats(words[8], c)
