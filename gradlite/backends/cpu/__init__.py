@@ -17,6 +17,7 @@ FAMILIES = (
     "optimizers",
     "pooling",
     "random",
+    "rows",
     "softmax",
 )
 

@@ -34,6 +34,15 @@ def is_available() -> bool:
     return chosen != "numpy" and find_spec("numba") is not None
 
 
+def why_not() -> str:
+    """What stands in the way of native kernels, and what to do; empty where nothing does."""
+    if os.environ.get("GRADLITE_CPU_KERNELS") == "numpy":
+        return "GRADLITE_CPU_KERNELS=numpy switches the native kernels off."
+    if find_spec("numba") is None:
+        return "Native kernels need Numba: pip install 'gradlite[cpu]'."
+    return ""
+
+
 def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..., Any]]:
     """The kernels, those with a plan replaced by native ones, which fall back to the given."""
     from gradlite.backends.cpu.native import (

@@ -13,7 +13,8 @@ import os
 import sys
 import tempfile
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import cache, partial
 from importlib import import_module, metadata
 from pathlib import Path
@@ -58,7 +59,7 @@ def cache_folder() -> Path:
 
 
 @cache
-def _object_folder() -> Path:
+def object_folder() -> Path:
     """The folder for objects of these sources, made by these versions, for this processor."""
     digest = hashlib.sha256()
     for path in sorted([*HERE.glob("*.py"), *HERE.glob("*.ll"), *(HERE / "bodies").glob("*.py")]):
@@ -76,9 +77,7 @@ class _Library:
 
         llvm.initialize_native_target()
         llvm.initialize_native_asmprinter()
-        target = host_target()
-        triple = llvm.Target.from_triple(llvm.get_process_triple())
-        self.machine = triple.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
+        self.machine = _new_machine()
         self._llvm = llvm
         self._engines: list[Any] = []  # which own the code
         self._addresses: dict[str, int] = {}
@@ -89,24 +88,22 @@ class _Library:
         """Where the code of ``"family.function"`` or of a generated function is."""
         found = self._addresses.get(kernel)
         if found is None:
-            family = kernel.partition(".")[0]
-            self._load(kernel, partial(_compiled_family, family, self.machine))
+            self._load(kernel, partial(_compiled_kernel, kernel, self.machine))
             found = self._addresses[kernel]
         return found
 
-    def _load(self, name: str, make: Callable[[], dict[str, tuple[list[str], bytes]]]) -> None:
-        """Load an object from disk; where it is not there, make it and its family, and keep them."""
-        path = _object_folder() / f"{name}.o"
+    def _load(self, name: str, make: Callable[[], tuple[list[str], bytes]]) -> None:
+        """Load an object from disk; where it is not there, make it, and keep it."""
+        path = object_folder() / f"{name}.o"
         index = path.with_suffix(".names")
         try:
             names, code = index.read_text().split(), path.read_bytes()
         except OSError:
-            made = make()
-            for other, (its_names, its_code) in made.items():
-                _keep(_object_folder() / f"{other}.o", its_code)
-                _keep(_object_folder() / f"{other}.names", "\n".join(its_names).encode())
-            names, code = made[name]
-        engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), self.machine)
+            with _told(f"Compiling CPU kernels, once: {name}"):
+                names, code = make()
+            _keep(path, code)
+            _keep(index, "\n".join(names).encode())
+        engine = self._llvm.create_mcjit_compiler(self._llvm.parse_assembly(""), _new_machine())
         engine.add_object_file(self._llvm.ObjectFileRef.from_data(code))
         engine.finalize_object()
         for symbol in names:
@@ -116,6 +113,28 @@ class _Library:
             self._llvm.add_symbol(symbol, address)  # for kernels that are loaded later
             self._addresses[symbol if symbol.startswith("gradlite_") else name] = address
         self._engines.append(engine)
+
+
+def _new_machine() -> Any:
+    """LLVM's machine for the target; an engine owns the one it is made with, so each gets its own."""
+    import llvmlite.binding as llvm
+
+    target = host_target()
+    triple = llvm.Target.from_triple(llvm.get_process_triple())
+    return triple.create_target_machine(cpu=target.cpu, features=target.features, opt=3)
+
+
+@contextmanager
+def _told(what: str) -> Iterator[None]:
+    """Say on a terminal what takes so long, and take it back when it is done."""
+    shown = sys.stderr is not None and sys.stderr.isatty()
+    if shown:
+        print(f"\r{what:<79}", end="", file=sys.stderr, flush=True)
+    try:
+        yield
+    finally:
+        if shown:
+            print(f"\r{'':<79}\r", end="", file=sys.stderr, flush=True)
 
 
 def _keep(path: Path, data: bytes) -> None:
@@ -129,8 +148,8 @@ def _keep(path: Path, data: bytes) -> None:
         pass
 
 
-def _generated(name: str, machine: Any) -> dict[str, tuple[list[str], bytes]]:
-    """The functions and the object of a file of micro-kernels, by its name."""
+def _generated(name: str, machine: Any) -> tuple[list[str], bytes]:
+    """The functions and the object of a file of micro-kernels."""
     import llvmlite.binding as llvm
     from llvmlite import ir
 
@@ -144,7 +163,7 @@ def _generated(name: str, machine: Any) -> dict[str, tuple[list[str], bytes]]:
     parsed.verify()
     optimized(parsed, machine)
     names = [f.name for f in parsed.functions if not f.is_declaration and f.linkage == llvm.Linkage.external]
-    return {name: (names, machine.emit_object(parsed))}
+    return names, machine.emit_object(parsed)
 
 
 def _pause(triple: str) -> str:
@@ -167,16 +186,12 @@ def optimized(module: Any, machine: Any) -> None:
     builder.getModulePassManager().run(module, builder)
 
 
-def _compiled_family(family: str, machine: Any) -> dict[str, tuple[list[str], bytes]]:
-    """The objects of all kernels of a family, by ``"family.function"``."""
-    from tqdm import tqdm
-
+def _compiled_kernel(name: str, machine: Any) -> tuple[list[str], bytes]:
+    """The symbol and the object of a kernel, ``"family.function"``."""
     from gradlite.backends.cpu.native.bodies import BODIES
 
-    import_module(f"{__package__}.bodies.{family}")
-    names = [name for name in BODIES if name.startswith(f"{family}.")]
-    bar = tqdm(names, desc=f"Compiling CPU kernels, once: {family}", leave=False, disable=None)
-    return {name: _compiled(name, BODIES[name], machine) for name in bar}
+    import_module(f"{__package__}.bodies.{name.partition('.')[0]}")
+    return _compiled(name, BODIES[name], machine)
 
 
 def _compiled(name: str, body: Callable[..., None], machine: Any) -> tuple[list[str], bytes]:
@@ -223,11 +238,14 @@ def address_of(kernel: str) -> int:
         return _library.address(kernel)
 
 
-def warm_up() -> None:
-    """Compile everything that is not on disk yet."""
+def warm_up() -> int:
+    """Compile everything that is not on disk yet; how many kernels there are."""
+    from tqdm import tqdm
+
     from gradlite.backends.cpu.native.bodies import BODIES
 
     for family in FAMILIES:
         import_module(f"{__package__}.bodies.{family}")
-    for name in BODIES:
+    for name in tqdm(BODIES, desc="Compiling CPU kernels", disable=None):
         address_of(name)
+    return len(BODIES)

@@ -98,6 +98,26 @@ def doubles(address: int, count: int) -> Any:
     return carray(_pointer(address), (count,), np.float64)
 
 
+# Loops count from 0 over arrays that begin where they do: of an index that may be negative Numba asks, for every
+# element, whether it counts from the end, and no vectors come of it.
+
+
+@helper
+def copy(source: int, target: int, count: int) -> None:
+    """Copy so many float32 numbers from address to address."""
+    given, taken = floats(source, count), floats(target, count)
+    for i in range(count):
+        taken[i] = given[i]
+
+
+@helper
+def clear(target: int, count: int) -> None:
+    """Set so many float32 numbers to 0."""
+    taken = floats(target, count)
+    for i in range(count):
+        taken[i] = 0.0
+
+
 @helper
 def share(count: int, part: int, parts: int) -> tuple[int, int]:
     """The part of ``range(count)`` that is ``part``'s: its start and its end."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, floats, share
+from gradlite.backends.cpu.native.bodies import body, clear, copy, floats, share
 from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, finish, tile
 from gradlite.backends.cpu.native.bodies.strips import fill_strip, pad_rows, whole
 
@@ -56,21 +56,19 @@ def kernel(part: int, parts: int, words: Any) -> None:
     Words: taps (kh kw), c, f, w, turned, out.
     """
     taps, c, f, turned = words[0], words[1], words[2], words[4]
-    weights = floats(words[3], taps * c * f)
     rows, columns = (f, c) if turned else (c, f)
     padded = whole(columns)
     first, last = share(taps * rows, part, parts)
     for line in range(first, last):
         tap, i = line // rows, line % rows
-        target = floats(words[5] + FLOAT * line * padded, padded)
+        place = words[5] + FLOAT * line * padded
         if turned:
+            target, weights = floats(place, columns), floats(words[3] + FLOAT * ((taps - 1 - tap) * c * f + i), c * f)
             for j in range(columns):
-                target[j] = weights[((taps - 1 - tap) * c + j) * f + i]
+                target[j] = weights[j * f]
         else:
-            for j in range(columns):
-                target[j] = weights[line * f + j]
-        for j in range(columns, padded):
-            target[j] = 0.0
+            copy(words[3] + FLOAT * line * f, place, columns)
+        clear(place + FLOAT * columns, padded - columns)
 
 
 @body
@@ -124,10 +122,8 @@ def kernel_gradient(part: int, parts: int, words: Any) -> None:
     first, last = share(rows, part, parts)
     for row in range(first, last):
         total = floats(words[4] + FLOAT * row * f, f)
-        given = floats(words[3] + FLOAT * row * padded, f)
-        for i in range(f):
-            total[i] = given[i]
-        for copy in range(1, copies):
-            more = floats(words[3] + FLOAT * (copy * rows + row) * padded, f)
+        copy(words[3] + FLOAT * row * padded, words[4] + FLOAT * row * f, f)
+        for k in range(1, copies):
+            more = floats(words[3] + FLOAT * (k * rows + row) * padded, f)
             for i in range(f):
                 total[i] += more[i]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, external, floats, helper, share
+from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, helper, share
 from gradlite.backends.cpu.native.target import host_target
 
 ROWS = host_target().tile_rows
@@ -22,27 +22,28 @@ def pack(
 ) -> None:
     """Copy the rows k0 to k1 and the columns from ``first`` of b into a panel with rows of ``width``, padded with 0.
     Where there is a ``y``, laid out as b, only what stands at its positive elements is copied."""
-    target = floats(packed, (k1 - k0) * width)
-    source = floats(b, k1 * b_k + (first + columns) * b_column)
-    output = floats(y, k1 * b_k + (first + columns) * b_column)
-    for k in range(k0, k1):
-        start = (k - k0) * width
-        place = k * b_k + first
-        if b_column == 1 and y != 0:
-            for j in range(columns):
-                target[start + j] = source[place + j] if output[place + j] > 0 else 0.0
-        elif b_column == 1:
-            for j in range(columns):
-                target[start + j] = source[place + j]
-        for j in range(columns, width):
-            target[start + j] = 0.0
-    if b_column != 1:
-        # A transposed matrix is read along its columns, which are what lies together in memory.
-        for j in range(columns):
-            place = (first + j) * b_column
-            for k in range(k0, k1):
-                at = place + k * b_k
-                target[(k - k0) * width + j] = source[at] if y == 0 or output[at] > 0 else 0.0
+    if b_column == 1:
+        for k in range(k1 - k0):
+            place = FLOAT * ((k0 + k) * b_k + first)
+            target, source, output = floats(packed, columns), floats(b + place, columns), floats(y + place, columns)
+            if y == 0:
+                copy(b + place, packed, columns)
+            else:
+                for j in range(columns):
+                    target[j] = source[j] if output[j] > 0 else 0.0
+            clear(packed + FLOAT * columns, width - columns)
+            packed += FLOAT * width
+        return
+    # A transposed matrix is read along its columns, which are what lies together in memory.
+    count = k1 - k0
+    for j in range(columns):
+        place = FLOAT * ((first + j) * b_column + k0 * b_k)
+        target, source = floats(packed + FLOAT * j, count * width), floats(b + place, count * b_k)
+        output = floats(y + place, count * b_k)
+        for k in range(count):
+            target[k * width] = source[k * b_k] if y == 0 or output[k * b_k] > 0 else 0.0
+    for k in range(count):
+        clear(packed + FLOAT * (k * width + columns), width - columns)
 
 
 @helper
@@ -72,13 +73,12 @@ def turn(tile: int, width: int, rows: int, columns: int, c: int, c_row: int, ont
 def add_columns(sums: int, packed: int, width: int, k: int, columns: int, onto: bool) -> None:
     """The sums of a packed panel's columns, or their addition to what is there."""
     total = floats(sums, columns)
-    panel = floats(packed, k * width)
     if not onto:
-        for j in range(columns):
-            total[j] = 0.0
+        clear(sums, columns)
     for i in range(k):
+        row = floats(packed + FLOAT * i * width, columns)
         for j in range(columns):
-            total[j] += panel[i * width + j]
+            total[j] += row[j]
 
 
 @body

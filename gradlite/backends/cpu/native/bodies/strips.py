@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import floats, helper
+from gradlite.backends.cpu.native.bodies import clear, copy, helper
 from gradlite.backends.cpu.native.bodies.products import FLOAT
 from gradlite.backends.cpu.native.target import host_target
 
@@ -29,33 +29,22 @@ def fill_strip(strip: int, shape: Any, step: int, x: int, image_shape: Any, firs
     q0 = min(columns, max(0, -first_column))
     q1 = max(q0, min(columns, width - first_column))
     for r in range(rows):
-        target = floats(strip + FLOAT * r * columns * channels, columns * channels)
+        target = strip + FLOAT * r * columns * channels
         row = first_row + r * step
         inside = row >= 0 and row < height
         start, end = (q0, q1) if inside else (0, 0)
-        for i in range(start * channels):
-            target[i] = 0.0
+        clear(target, start * channels)
+        source = x + FLOAT * (row * width + first_column + start) * c
         if channels == c:
-            source = floats(x + FLOAT * (row * width + first_column) * c, columns * c)
-            for i in range(start * c, end * c):
-                target[i] = source[i]
+            copy(source, target + FLOAT * start * c, (end - start) * c)
         else:
-            for q in range(start, end):
-                pixel = floats(x + FLOAT * (row * width + first_column + q) * c, c)
-                for i in range(c):
-                    target[q * channels + i] = pixel[i]
-                for i in range(c, channels):
-                    target[q * channels + i] = 0.0
-        for i in range(end * channels, columns * channels):
-            target[i] = 0.0
+            pad_rows(source, target + FLOAT * start * channels, end - start, c, channels)
+        clear(target + FLOAT * end * channels, (columns - end) * channels)
 
 
 @helper
 def pad_rows(source: int, target: int, rows: int, numbers: int, padded: int) -> None:
     """Copy rows of so many numbers to rows of whole vectors."""
     for r in range(rows):
-        given, taken = floats(source + FLOAT * r * numbers, numbers), floats(target + FLOAT * r * padded, padded)
-        for i in range(numbers):
-            taken[i] = given[i]
-        for i in range(numbers, padded):
-            taken[i] = 0.0
+        copy(source + FLOAT * r * numbers, target + FLOAT * r * padded, numbers)
+        clear(target + FLOAT * (r * padded + numbers), padded - numbers)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, external, floats, helper, share
+from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, helper, share
 from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, tile
 from gradlite.backends.cpu.native.bodies.strips import LANES, fill_strip, whole
 
@@ -80,10 +80,9 @@ def convolve(part: int, parts: int, words: Any) -> None:
     strip = products + FLOAT * positions * o_plane
     shift = strip + FLOAT * (m + 2) * (across * m + 2) * whole(c)
     edge = shift + FLOAT * whole(f)
-    added = floats(shift, whole(f))
-    given = floats(bias, f)
-    for i in range(whole(f)):
-        added[i] = given[i] if bias != 0 and i < f else 0.0
+    clear(shift, whole(f))
+    if bias != 0:
+        copy(bias, shift, f)
     first, last = share(n * down, part, parts)
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
@@ -102,19 +101,8 @@ def convolve(part: int, parts: int, words: Any) -> None:
                 else:
                     results_2(f, source, o_plane, shift, relu, target, row, f)
                 if not whole_tile:
-                    copy_part(edge, m * f, place, ow * f, rows, columns * f)
-
-
-@helper
-def copy_part(source: int, source_row: int, target: int, target_row: int, rows: int, numbers: int) -> None:
-    """Copy ``numbers`` numbers of each row."""
-    for r in range(rows):
-        given, taken = (
-            floats(source + FLOAT * r * source_row, numbers),
-            floats(target + FLOAT * r * target_row, numbers),
-        )
-        for i in range(numbers):
-            taken[i] = given[i]
+                    for line in range(rows):
+                        copy(edge + FLOAT * line * m * f, place + FLOAT * line * ow * f, columns * f)
 
 
 @body
@@ -128,18 +116,17 @@ def kernel(part: int, parts: int, words: Any) -> None:
     scratch = words[6] + FLOAT * part * words[7]
     rows, columns = (f, c) if turned else (c, f)
     padded = whole(columns)
-    taps = floats(scratch, 9 * padded)
-    weights = floats(w, 9 * c * f)
     first, last = share(rows, part, parts)
     for i in range(first, last):
         for tap in range(9):
-            for j in range(columns):
-                if turned:
-                    taps[tap * padded + j] = weights[(8 - tap) * c * f + j * f + i]
-                else:
-                    taps[tap * padded + j] = weights[tap * c * f + i * f + j]
-            for j in range(columns, padded):
-                taps[tap * padded + j] = 0.0
+            taps = floats(scratch + FLOAT * tap * padded, padded)
+            if turned:
+                weights = floats(w + FLOAT * ((8 - tap) * c * f + i), c * f)
+                for j in range(columns):
+                    taps[j] = weights[j * f]
+            else:
+                copy(w + FLOAT * (tap * c + i) * f, scratch + FLOAT * tap * padded, columns)
+            clear(scratch + FLOAT * (tap * padded + columns), padded - columns)
         if m == 4:
             kernel_4(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded)
         else:
@@ -205,8 +192,8 @@ def kernel_gradient(part: int, parts: int, words: Any) -> None:
     for i in range(first, last):
         for position in range(positions):
             total = floats(du + FLOAT * (position * c + i) * padded, padded)
-            for copy in range(1, copies):
-                more = floats(du + FLOAT * ((copy * positions + position) * c + i) * padded, padded)
+            for k in range(1, copies):
+                more = floats(du + FLOAT * ((k * positions + position) * c + i) * padded, padded)
                 for j in range(padded):
                     total[j] += more[j]
         start, target = du + FLOAT * i * padded, dw + FLOAT * i * f
