@@ -96,6 +96,22 @@ def test_forward_and_backward_are_those_of_float64(threads, shape, pooling, rate
         close(a, b, 4e-5)
 
 
+@pytest.mark.parametrize(("shape", "pooling", "rate"), CASES, ids=str)
+def test_the_gradient_in_front_of_a_relu_is_masked_and_otherwise_the_same_bits(threads, shape, pooling, rate):
+    x, gamma, beta = data(shape)
+    x = np.maximum(x, 0)
+    state = STATE if rate else None
+    options = {"epsilon": 1e-3, "rate": rate, **pooling}
+    y, *given = run_plan(normalization.batch_norm_max_pool2d_dropout(x, gamma, beta, state, **options))
+    plan = normalization.batch_norm_max_pool2d_dropout_gradient
+    plain = run_plan(plan(y, x, gamma, *given, state, **options))
+    masked = run_plan(plan(y, x, gamma, *given, state, activation="relu", **options))
+    np.testing.assert_array_equal(masked[0], np.where(x > 0, plain[0], 0))
+    np.testing.assert_array_equal(masked[1], plain[1])
+    np.testing.assert_array_equal(masked[2], plain[2])
+    assert plan(y, x, gamma, *given, state, activation="tanh", **options) is None
+
+
 def test_gamma_and_beta_may_be_missing(threads):
     x, gamma, beta = data((6, 8, 8, 20))
     options = {"epsilon": 1e-3, "rate": 0.25, **PAIRS}

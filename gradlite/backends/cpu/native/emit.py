@@ -160,6 +160,9 @@ class Emitter:
         larger = self.builder.fcmp_unordered(">", a, b)
         return self.builder.and_(larger, self.builder.fcmp_ordered("ord", b, b))
 
+    def positive(self, a: Any) -> Any:
+        return self.builder.fcmp_ordered(">", a, self.zero())
+
     def select(self, condition: Any, a: Any, b: Any) -> Any:
         return self.builder.select(condition, a, b)
 

@@ -187,11 +187,18 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> Plan | None:
     """Sums over the gradient, then the input's gradient."""
     cut = _cut(x, state, rate, window, strides, padding)
-    if cut is None or mean is None or variance is None or not _vectors(x.shape[-1], gamma, mean, variance):
+    if (
+        cut is None
+        or activation not in (None, "relu")
+        or mean is None
+        or variance is None
+        or not _vectors(x.shape[-1], gamma, mean, variance)
+    ):
         return None
     if not is_plain(gradient) or gradient.shape != cut.shape:
         return None
@@ -205,7 +212,8 @@ def batch_norm_max_pool2d_dropout_gradient(
     sums = *cut.words, mean, gradient, index, cut.state, cut.threshold, totals, *cut.room(8 * c)
     rows = x.size // c
     words = c, rows, cut.parts, totals, gamma, mean, variance, float(epsilon), cut.factor, scale, slope, offset
-    given = *cut.words, gradient, index, cut.state, cut.threshold, scale, slope, offset, outs[0], *cut.room()
+    factors = scale, slope, offset, activation == "relu"
+    given = *cut.words, gradient, index, cut.state, cut.threshold, *factors, outs[0], *cut.room()
     launches = [
         Launch("normalization.sums_of_gradient", cut.parts, sums),
         Launch("normalization.gradient_coefficients", 1, (*words, *outs[1:])),

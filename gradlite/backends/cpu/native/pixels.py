@@ -84,8 +84,8 @@ def _by_group(emit: Emitter, width: Any, vectors: int, case: Callable[[_Group], 
     emit.finish()
 
 
-def _suffix(pooled: bool, dropped: bool) -> str:
-    return "_pooled" * pooled + "_dropped" * dropped
+def _suffix(pooled: bool, dropped: bool, masked: bool = False) -> str:
+    return "_pooled" * pooled + "_dropped" * dropped + "_masked" * masked
 
 
 def _taps(emit: Emitter, x: Any, x_row: Any, pixel: Any, stride: Any, pooled: bool) -> list[Any]:
@@ -95,6 +95,11 @@ def _taps(emit: Emitter, x: Any, x_row: Any, pixel: Any, stride: Any, pooled: bo
     first = emit.at(x, emit.multiply(pixel, emit.multiply(stride, 2)))
     second = emit.at(first, x_row)
     return [first, emit.at(first, stride), second, emit.at(second, stride)]
+
+
+def _where_positive(emit: Emitter, x: Vectors, values: Vectors) -> Vectors:
+    """The values where x is positive, else 0."""
+    return [emit.select(emit.positive(a), v, emit.zero()) for a, v in zip(x, values)]
 
 
 def column_sums(module: ir.Module, target: Target) -> None:
@@ -205,10 +210,10 @@ def gradient_sums(module: ir.Module, target: Target, pooled: bool, dropped: bool
     _by_group(emit, width, target.wide_vectors, case)
 
 
-def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: bool) -> None:
+def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: bool, masked: bool) -> None:
     """``gradlite_gradient_apply(pixels, width, stride, x, x_row, g, index, kept, scale, slope, offset, dx)``:
-    dx = slope x + offset, and scale g more where index names the pixel."""
-    emit = Emitter(module, target, "gradlite_gradient_apply" + _suffix(pooled, dropped), 12)
+    dx = slope x + offset, and scale g more where index names the pixel; ``_masked``: where x is positive, else 0."""
+    emit = Emitter(module, target, "gradlite_gradient_apply" + _suffix(pooled, dropped, masked), 12)
     pixels, width, stride = emit.arguments[:3]
     x_row = emit.arguments[4]
     x, g, index, kept, scale, slope, offset, dx = (emit.pointer(emit.arguments[i]) for i in (3, 5, 6, 7, 8, 9, 10, 11))
@@ -228,8 +233,10 @@ def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: boo
                 if pooled:
                     here = [emit.same_bytes(w, emit.byte_constant(tap)) for w in which]
                     mine = [emit.select(c, v, emit.zero()) for c, v in zip(here, gradients)]
+                inputs = group.load(source)
                 values = [emit.plus(v, b) for v, b in zip(mine, offsets)]
-                group.store([emit.fma(v, a, b) for v, a, b in zip(group.load(source), slopes, values)], goal)
+                values = [emit.fma(v, a, b) for v, a, b in zip(inputs, slopes, values)]
+                group.store(_where_positive(emit, inputs, values) if masked else values, goal)
             return []
 
         emit.loop(pixels, [], body)
@@ -245,4 +252,5 @@ def generate(module: ir.Module, target: Target) -> None:
         affine_pooled(module, target, dropped)
         for pooled in (False, True):
             gradient_sums(module, target, pooled, dropped)
-            gradient_apply(module, target, pooled, dropped)
+            for masked in (False, True):
+                gradient_apply(module, target, pooled, dropped, masked)

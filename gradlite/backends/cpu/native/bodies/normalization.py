@@ -31,6 +31,10 @@ gradient_apply = external("gradlite_gradient_apply", 12)
 gradient_apply_dropped = external("gradlite_gradient_apply_dropped", 12)
 gradient_apply_pooled = external("gradlite_gradient_apply_pooled", 12)
 gradient_apply_pooled_dropped = external("gradlite_gradient_apply_pooled_dropped", 12)
+gradient_apply_masked = external("gradlite_gradient_apply_masked", 12)
+gradient_apply_dropped_masked = external("gradlite_gradient_apply_dropped_masked", 12)
+gradient_apply_pooled_masked = external("gradlite_gradient_apply_pooled_masked", 12)
+gradient_apply_pooled_dropped_masked = external("gradlite_gradient_apply_pooled_dropped_masked", 12)
 
 
 @helper
@@ -256,46 +260,82 @@ def gradient_coefficients(part: int, parts: int, words: Any) -> None:
 
 
 @helper
-def without_gradient(pixels: int, c: int, x: int, slope: int, offset: int, dx: int) -> None:
-    """dx = slope x + offset, for pixels that no window covers."""
+def apply_to_unit(
+    pooled: bool, dropped: bool, n: int, c: int, row: int, x: int, g: int, index: int, kept: int, factors: Any, dx: int
+) -> None:
+    """dx of a unit; ``factors`` is (scale, slope, offset)."""
+    scale, slope, offset = factors
     for group in range((c + GROUP - 1) // GROUP):
-        at, size = FLOAT * group * GROUP, min(GROUP, c - group * GROUP)
-        affine(pixels, size, c, x + at, slope + at, offset + at, 0, dx + at)
+        j = group * GROUP
+        at, size = FLOAT * j, min(GROUP, c - j)
+        a, b, d, from_x, from_g, to = scale + at, slope + at, offset + at, x + at, g + at, dx + at
+        if pooled and dropped:
+            gradient_apply_pooled_dropped(n, size, c, from_x, row, from_g, index + j, kept + j, a, b, d, to)
+        elif pooled:
+            gradient_apply_pooled(n, size, c, from_x, row, from_g, index + j, 0, a, b, d, to)
+        elif dropped:
+            gradient_apply_dropped(n, size, c, from_x, 0, from_g, 0, kept + j, a, b, d, to)
+        else:
+            gradient_apply(n, size, c, from_x, 0, from_g, 0, 0, a, b, d, to)
+
+
+@helper
+def apply_to_unit_masked(
+    pooled: bool, dropped: bool, n: int, c: int, row: int, x: int, g: int, index: int, kept: int, factors: Any, dx: int
+) -> None:
+    """The same, 0 where x is not positive."""
+    scale, slope, offset = factors
+    for group in range((c + GROUP - 1) // GROUP):
+        j = group * GROUP
+        at, size = FLOAT * j, min(GROUP, c - j)
+        a, b, d, from_x, from_g, to = scale + at, slope + at, offset + at, x + at, g + at, dx + at
+        if pooled and dropped:
+            gradient_apply_pooled_dropped_masked(n, size, c, from_x, row, from_g, index + j, kept + j, a, b, d, to)
+        elif pooled:
+            gradient_apply_pooled_masked(n, size, c, from_x, row, from_g, index + j, 0, a, b, d, to)
+        elif dropped:
+            gradient_apply_dropped_masked(n, size, c, from_x, 0, from_g, 0, kept + j, a, b, d, to)
+        else:
+            gradient_apply_masked(n, size, c, from_x, 0, from_g, 0, 0, a, b, d, to)
+
+
+@helper
+def without_gradient(pixels: int, c: int, x: int, slope: int, offset: int, masked: int, dx: int) -> None:
+    """dx = slope x + offset, for pixels that no window covers; 0 where masked and x is not positive."""
+    a, b = floats(slope, c), floats(offset, c)
+    for pixel in range(pixels):
+        source, target = floats(x + FLOAT * pixel * c, c), floats(dx + FLOAT * pixel * c, c)
+        for j in range(c):
+            value = source[j] * a[j] + b[j]
+            target[j] = value if masked == 0 or source[j] > 0 else np.float32(0.0)
 
 
 @body
 def apply_gradient(part: int, parts: int, words: Any) -> None:
     """Words: as those of ``apply`` up to the rows of the output, then gradient, index, state, threshold, scale, slope,
-    offset, dx, room, its bytes a part."""
+    offset, whether x is a relu's output and dx the gradient in front of it, dx, room, its bytes a part."""
     total, pixels, c, x, height, width, oh = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     g, index, state, threshold = words[7], words[8], words[9], words[10]
-    scale, slope, offset, dx = words[11], words[12], words[13], words[14]
-    room = words[15] + words[16] * part
+    slope, offset, masked, dx = words[12], words[13], words[14], words[15]
+    factors = words[11], slope, offset
+    room = words[16] + words[17] * part
     first, last = share((total + pixels - 1) // pixels, part, parts)
     for unit in range(first, last):
         n = min(pixels, total - unit * pixels)
         element = unit * pixels * c
         where = unit_of_image(unit, height, width, oh, c) if oh != 0 else FLOAT * element
-        source, goal = x + where, dx + where
+        source, goal, row = x + where, dx + where, width * c
         kept = kept_of_unit(room, element, n * c, state, threshold) if state != 0 else 0
-        for group in range((c + GROUP - 1) // GROUP):
-            j = group * GROUP
-            at, size, row = FLOAT * j, min(GROUP, c - j), width * c
-            gradient, place, from_x, to_x = g + FLOAT * element + at, index + element + j, source + at, goal + at
-            a, b, d = scale + at, slope + at, offset + at
-            if oh != 0 and state != 0:
-                gradient_apply_pooled_dropped(n, size, c, from_x, row, gradient, place, kept + j, a, b, d, to_x)
-            elif oh != 0:
-                gradient_apply_pooled(n, size, c, from_x, row, gradient, place, 0, a, b, d, to_x)
-            elif state != 0:
-                gradient_apply_dropped(n, size, c, from_x, 0, gradient, 0, kept + j, a, b, d, to_x)
-            else:
-                gradient_apply(n, size, c, from_x, 0, gradient, 0, 0, a, b, d, to_x)
+        gradient, place = g + FLOAT * element, index + element
+        if masked != 0:
+            apply_to_unit_masked(oh != 0, state != 0, n, c, row, source, gradient, place, kept, factors, goal)
+        else:
+            apply_to_unit(oh != 0, state != 0, n, c, row, source, gradient, place, kept, factors, goal)
         if oh != 0:
-            row = FLOAT * width * c
+            row *= FLOAT
             if 2 * n < width:
                 edge = FLOAT * 2 * n * c
-                without_gradient(width - 2 * n, c, source + edge, slope, offset, goal + edge)
-                without_gradient(width - 2 * n, c, source + row + edge, slope, offset, goal + row + edge)
+                without_gradient(width - 2 * n, c, source + edge, slope, offset, masked, goal + edge)
+                without_gradient(width - 2 * n, c, source + row + edge, slope, offset, masked, goal + row + edge)
             if unit % oh == oh - 1 and 2 * oh < height:
-                without_gradient(width, c, source + 2 * row, slope, offset, goal + 2 * row)
+                without_gradient(width, c, source + 2 * row, slope, offset, masked, goal + 2 * row)
