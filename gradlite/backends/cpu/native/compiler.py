@@ -28,6 +28,7 @@ FAMILIES = (
     "adam",
     "convolution",
     "elementwise",
+    "normalization",
     "numbers",
     "optimizers",
     "products",
@@ -37,7 +38,7 @@ FAMILIES = (
     "softmax",
     "winograd",
 )
-GENERATORS = ("team", "tiles", "transforms")
+GENERATORS = ("team", "tiles", "transforms", "pixels")
 # What a kernel may call that is not in its own object: the micro-kernels, and functions of the C library.
 ALLOWED = ("gradlite_", "llvm.", "mem", "exp", "log", "tanh", "pow", "sqrt", "fma")
 
