@@ -1,7 +1,7 @@
 // How many rows of scores have their largest one where the label says: what accuracy counts.
 //
 // A thread of the block takes every blockDim.x-th row and looks for its largest score from left to right. The first of
-// equal scores counts, and a NaN is larger than anything. A label is a class number, or (ROWS) the largest of a row too.
+// equal scores counts, and a NaN is larger than anything. A label is a class number, or the largest of a row (ROWS).
 #pragma once
 #include "common.cuh"
 
