@@ -55,7 +55,8 @@ class Trainer(Compiled):
 
         Args:
             x: arrays or Tensors of all samples (one, a list or a dict); or an iterable of batches ``(x, y)`` or
-                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples.
+                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples. Iterables are read by a
+                thread, up to two batches ahead of the step that runs, but not beyond the steps of an epoch.
             y: the labels, unless they come with x.
             batch_size: samples of a step, 32 by default.
             epochs: the number of the last epoch.
