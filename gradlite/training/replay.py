@@ -124,7 +124,7 @@ class Steps:
             else:
                 self._replay(recorded, window, batch.size, 1)
                 arrays, structure = list(recorded.program.outputs), recorded.shapes
-            collected.add(_backend_of(batch).read_later(arrays), structure)
+            collected.add(batch.backend.read_later(arrays), structure)
             batch = batch.split(1)[1]
 
     def finish(self) -> None:
@@ -151,7 +151,7 @@ class Steps:
             step(batch.taken())
             return None, None
         kind = kind_of(batch)
-        backend = _backend_of(batch)
+        backend = batch.backend
         window = self._windows.get((what, kind))
         if window is None:
             window = self._windows[what, kind] = Window(backend)
@@ -247,9 +247,3 @@ class _Shape:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
-
-
-def _backend_of(batch: Batch) -> Backend:
-    leaves = flatten(batch.x)
-    backend: Backend = leaves[0].backend
-    return backend
