@@ -50,6 +50,7 @@ class Steps:
         """The steps that the model keeps, with their programs, or new ones; given back by ``put_back``."""
         # Whoever takes them has them alone: a second thread makes its own.
         steps: Steps = vars(model).pop("_kept_steps", None) or cls(model)
+        steps._model = model
         steps.captured = not (
             steps._gave_up or model.run_eagerly or getattr(model.optimizer, "waits_for_device", False)
         )
@@ -60,7 +61,9 @@ class Steps:
         for window in self._windows.values():
             window.clear()
         self._drop_programs(MOST_BYTES)
-        vars(self._model)["_kept_steps"] = self
+        # A model that held itself in a circle would keep a device's memory until the garbage collector comes.
+        model, self._model = self._model, None
+        vars(model)["_kept_steps"] = self
 
     @property
     def programs(self) -> list[Program]:

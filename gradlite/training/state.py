@@ -51,7 +51,8 @@ def state_of(model: Any) -> ModelState:
         metrics += (model._loss_tracker, *model._compiled_metrics.metrics)
         parts += model._compiled_loss.losses if model._compiled_loss is not None else ()
     for layer in model.flatten_layers():
-        memory.append(layer)
+        if layer is not model:
+            memory.append(layer)
         trained.append(layer._trainable)
         variables += layer.own_weights
         metrics += layer._metrics if model.compiled else ()

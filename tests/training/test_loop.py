@@ -151,6 +151,20 @@ def test_a_model_does_not_hold_the_data_it_was_trained_on() -> None:
     assert [ref() for ref in held] == [None, None]
 
 
+def test_a_model_and_its_programs_go_when_nobody_holds_the_model() -> None:
+    model = make_model()
+    for _ in range(3):
+        model.predict(X, batch_size=8, verbose=0)
+        model.evaluate(X, Y, batch_size=8, verbose=0)
+    held = weakref.ref(model), weakref.ref(model.layers[0]), weakref.ref(vars(model)["_kept_steps"].programs[0])
+    gc.disable()
+    try:
+        del model
+        assert [ref() for ref in held] == [None] * 3
+    finally:
+        gc.enable()
+
+
 def test_programs_leave_with_compile_and_stay_out_of_copies_and_files() -> None:
     model = make_model()
     model.fit(X, Y, batch_size=8, verbose=0)
