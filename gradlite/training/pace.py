@@ -42,7 +42,9 @@ class Pace:
         if enough:
             self._marks.append(self._backend.mark())
             if len(self._marks) > AHEAD:
-                self._marks.popleft().synchronize()
+                mark = self._marks.popleft()
+                if not mark.done:
+                    mark.synchronize()
         self._spent += perf_counter() - self._begun
         if enough:
             wanted = int(SECONDS * self._started / max(self._spent, 1e-9))

@@ -427,7 +427,7 @@ def test_steps_are_started_in_pieces_of_a_moment_and_a_device_is_not_left_far_be
     class Device:
         def mark(self) -> Any:
             number = next(marks)
-            return type("Mark", (), {"synchronize": lambda self: waited.append(number)})()
+            return type("Mark", (), {"done": False, "synchronize": lambda self: waited.append(number)})()
 
     monkeypatch.setattr(pace, "perf_counter", lambda: now[0])
     watch, sizes = pace.Pace(Device()), []  # type: ignore[arg-type]
