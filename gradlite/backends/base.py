@@ -60,7 +60,7 @@ class Backend:
         fusions: the rules by which launches of recorded programs are joined here; see ``gradlite.recording.fusion``.
     """
 
-    fusions: frozenset[str] = frozenset({"activation", "activation gradient", "softmax"})
+    fusions: frozenset[str] = frozenset({"activation", "activation gradient", "normalization gradient", "softmax"})
 
     def __init__(self, xp: ModuleType, device: str, kernels: dict[str, Callable[..., Any]] | None = None) -> None:
         self.xp = xp

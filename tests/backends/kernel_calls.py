@@ -87,7 +87,7 @@ call("astype", real((3, 4)), dtype=np.dtype("float16"))
 call("copy", real((3, 4)))
 call("assign", real((3, 4), (3, 4)), updates=1)
 call("assign_add", real((3, 4), (4,)), updates=1)
-call("accumulate", together(fixed(np.array(2.5)), real(())), updates=1, dtypes=("float32",))
+call("accumulate", fixed(np.array(2.5)), updates=1, dtypes=("float64",), values=(np.array(1.5),))
 call("assign_at", real((3, 4), (3,)), updates=1, index=(slice(None), 2))
 call("where", together(integers(2, (3, 4), kind=np.bool_), real((3, 4), (4,))))
 call("concatenate", real((2, 3), (4, 3), (0, 3)), axis=0)
@@ -164,7 +164,8 @@ for image, kernel, options in (
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
-    call("conv2d_weight_gradient", real(image, result), kernel_shape=kernel, **options)
+    for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):
+        call(name, real(image, result), kernel_shape=kernel, **options)
 
 # Pooling.
 for window, strides, padding, result in (
@@ -195,6 +196,7 @@ call("layer_norm_gradient", together(real((6, 5), (6, 5), (5,), (6,)), positive(
 # Random numbers: a state is (seed, stream, draw).
 STATE = fixed(np.array([7, 3, 11], np.uint64))
 call("draw_random", STATE, updates=1)
+call("draw_random_each", STATE, updates=1)
 call("random_bits", STATE, size=1001)
 for dtype in ("float16", "float32", "float64"):
     call("random_uniform", STATE, shape=(33, 7), dtype=np.dtype(dtype))
@@ -218,12 +220,15 @@ for shape, pooled, options in (
         together(real(shape, channels, channels), statistics, STATE),
         **options,
     )
-    call(
-        "batch_norm_max_pool2d_dropout_gradient",
-        together(real(pooled, shape, channels), statistics, taken, STATE),
-        **options,
-    )
+    for activation in (None, "relu"):
+        call(
+            "batch_norm_max_pool2d_dropout_gradient",
+            together(real(pooled, shape, channels), statistics, taken, STATE),
+            activation=activation,
+            **options,
+        )
 call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
+call("sparse_softmax_cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
 
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.
 RATE, STEP = fixed(np.array(0.01, np.float32)), fixed(np.array(3, np.int64))
