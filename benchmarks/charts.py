@@ -1,0 +1,271 @@
+"""The kinds of charts: lines with labels at their ends, bars, ratios around 1, and the roofline."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from itertools import pairwise
+
+from benchmarks.charts_svg import BOLD, LETTER, Axis, Canvas, axis_around, number, short, spread
+from benchmarks.report_rivals import Rival, rival
+
+WIDTH = 400.0
+
+
+@dataclass(frozen=True)
+class Line:
+    """A line of a chart: the rival that it belongs to, its points, and a curve fitted to them."""
+
+    rival: str
+    points: list[tuple[float, float]]
+    label: str = ""
+    fitted: list[tuple[float, float]] = field(default_factory=list)
+    ranges: list[tuple[float, float]] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class Bar:
+    """A bar: what it stands for, its length, and the range of its quartiles."""
+
+    label: str
+    rival: str
+    value: float
+    text: str = ""
+    range: tuple[float, float] | None = None
+    tip: str = ""
+
+
+@dataclass(frozen=True)
+class Point:
+    """A point of the roofline: operations a byte, and operations a second."""
+
+    label: str
+    rival: str
+    intensity: float
+    rate: float
+    tip: str
+
+
+def colour(look: Rival) -> str:
+    """The style that sets a rival's colour, which the classes draw with."""
+    return f"--c:var({look.variable})"
+
+
+def emphasis(look: Rival) -> str:
+    """The class that makes ours stand out."""
+    return " ours" if look.ours else ""
+
+
+def line_chart(
+    title: str,
+    lines: Sequence[Line],
+    x_label: str,
+    y_label: str,
+    log_x: bool = True,
+    log_y: bool = True,
+    x_form: Callable[[float], str] = short,
+    height: float = 290,
+) -> str:
+    """Lines from left to right, each named at its end in its colour; ours are thicker."""
+    points = [point for line in lines for point in line.points]
+    names = [line.label or rival(line.rival).label for line in lines]
+    widths = [(BOLD if rival(line.rival).ours else LETTER) * len(name) for line, name in zip(lines, names)]
+    right = WIDTH - min(max(max(widths) + 18, 60), 190)
+    left, top, bottom = 44.0, 28.0, height - 42
+    values = sorted({x for x, _ in points})
+    x_axis = _values_axis(values, left + 8, right - 6, log_x)
+    y_axis = axis_around([y for _, y in points], bottom, top, log_y)
+    canvas = Canvas(title, WIDTH, height)
+    canvas.vertical_axis(y_axis, left, right, y_label)
+    canvas.horizontal_axis(x_axis, top, bottom, x_label, values, x_form)
+    for line in sorted(lines, key=lambda line: rival(line.rival).ours):
+        _draw(canvas, line, x_axis, y_axis, (x_label, x_form, y_label))
+    ends = [line.points[-1] for line in lines]
+    places = spread([y_axis(y) for _, y in ends], 14, top + 4, bottom - 2)
+    for line, name, (x, y), place in zip(lines, names, ends, places):
+        look = rival(line.rival)
+        start = (x_axis(x) + 5, y_axis(y))
+        canvas.line([start, (right + 6, place), (right + 11, place)], "leader", colour(look))
+        canvas.text(right + 14, place + 4, name, "start", f"name{emphasis(look)}", colour(look))
+    return canvas.svg()
+
+
+def _values_axis(values: Sequence[float], start: float, end: float, log: bool) -> Axis:
+    """An axis from the least value to the greatest."""
+    if len(values) == 1:
+        low, high = (values[0] / 2, values[0] * 2) if log else (values[0] - 1, values[0] + 1)
+        return Axis(low, high, start, end, log)
+    return Axis(values[0], values[-1], start, end, log and values[0] > 0)
+
+
+def _draw(
+    canvas: Canvas, line: Line, x_axis: Axis, y_axis: Axis, labels: tuple[str, Callable[[float], str], str]
+) -> None:
+    """One line with its markers."""
+    look = rival(line.rival)
+    style = colour(look)
+    if line.fitted:
+        canvas.line([(x_axis(x), y_axis(y)) for x, y in line.fitted], "fitted", style)
+    else:
+        canvas.line([(x_axis(x), y_axis(y)) for x, y in line.points], f"line{emphasis(look)}", style)
+    x_label, form, y_label = labels
+    for i, (x, y) in enumerate(line.points):
+        tip = f"{look.label}, {x_label} {form(x)}: {number(y)} {y_label}"
+        if line.ranges:
+            low, high = line.ranges[i]
+            canvas.line([(x_axis(x), y_axis(low)), (x_axis(x), y_axis(high))], "whisker", style)
+            tip += f" (quartiles {number(low)} to {number(high)})"
+        canvas.marker(x_axis(x), y_axis(y), look.marker, 4.0 if look.ours else 2.6, "mark", style, tip)
+
+
+def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = None, width: float = WIDTH) -> str:
+    """Bars to the right, one a row, each with its value; ``limit`` draws a line that 1 of the unit stands for."""
+    height = 14 + 22 * len(bars) + 34
+    right = width - 58
+    labels = min(max(_width(bar) for bar in bars) + 12, width / 2)
+    top = max(bar.range[1] if bar.range else bar.value for bar in bars)
+    axis = Axis(0.0, max(top, limit or 0.0) * 1.04 or 1.0, labels, right)
+    canvas = Canvas(title, width, height)
+    canvas.horizontal_axis(axis, 8, height - 40, unit, axis.ticks(5))
+    if limit is not None:
+        canvas.line([(axis(limit), 4), (axis(limit), height - 40)], "limit")
+    for i, bar in enumerate(bars):
+        y = 14 + 22 * i
+        _bar(canvas, bar, axis, y, 0.0)
+        canvas.text(labels - 8, y + 12, _cut(bar, labels - 10), "end", f"label{emphasis(rival(bar.rival))}")
+        end = axis(max(bar.value, limit or 0.0, bar.range[1] if bar.range else 0.0))
+        canvas.text(end + 6, y + 12, bar.text or number(bar.value), "start", f"value{emphasis(rival(bar.rival))}")
+    return canvas.svg()
+
+
+def ratio_chart(title: str, bars: Sequence[Bar], left_words: str, right_words: str, width: float = WIDTH) -> str:
+    """Ratios on a logarithmic axis as bars from 1 to the left (below 1) or to the right, with their quartiles."""
+    height = 20 + 22 * len(bars) + 36
+    labels = min(max(_width(bar) for bar in bars) + 12, width / 2.2)
+    columns = max(LETTER * len(bar.text) for bar in bars) + 12
+    ends = [value for bar in bars for value in (bar.value, *(bar.range or ()))]
+    reach = max(1.5, max(ends), 1 / max(min(ends), 1e-6)) * 1.05
+    axis = Axis(1 / reach, reach, labels, width - columns, log=True)
+    canvas = Canvas(title, width, height)
+    bottom = height - 38
+    steps = (
+        (0.01, 0.1, 1, 10, 100)
+        if reach > 12
+        else (0.1, 0.2, 0.5, 1, 2, 5, 10)
+        if reach > 2.2
+        else (0.5, 0.7, 1, 1.4, 2)
+    )
+    ticks = [t for t in steps if axis.low <= t <= axis.high]
+    canvas.horizontal_axis(axis, 16, bottom, "", ticks, lambda t: f"{t:g}×")
+    canvas.text(axis(1) - 6, bottom + 31, f"← {left_words}", "end", "tick")
+    canvas.text(axis(1) + 6, bottom + 31, f"{right_words} →", "start", "tick")
+    for i, bar in enumerate(bars):
+        y = 20 + 22 * i
+        _bar(canvas, bar, axis, y, 1.0)
+        canvas.text(labels - 8, y + 12, _cut(bar, labels - 10), "end", "label")
+        canvas.text(width - columns + 10, y + 12, bar.text, "start", "value")
+    canvas.line([(axis(1), 14), (axis(1), bottom)], "one")
+    return canvas.svg()
+
+
+def _bar(canvas: Canvas, bar: Bar, axis: Axis, y: float, base: float) -> None:
+    """A bar from the base to its value, and a whisker over its range."""
+    style = colour(rival(bar.rival))
+    canvas.box(axis(base), y, axis(bar.value) - axis(base), 16, "bar", style, bar.tip)
+    if bar.range:
+        ends = [(axis(bar.range[0]), y + 8), (axis(bar.range[1]), y + 8)]
+        canvas.line(ends, "halo")
+        canvas.line(ends, "range")
+
+
+def _width(bar: Bar) -> float:
+    """The width of a bar's label."""
+    return len(bar.label) * (BOLD if rival(bar.rival).ours else LETTER)
+
+
+def _cut(bar: Bar, width: float) -> str:
+    """A bar's label, shortened in the middle where it does not fit a width."""
+    text, most = bar.label, int(width / (BOLD if rival(bar.rival).ours else LETTER))
+    if len(text) <= most:
+        return text
+    keep = most - 1
+    return f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+
+
+def roofline_chart(title: str, bandwidth: float, peak: float, points: Sequence[Point]) -> str:
+    """What the ceilings allow, and what was reached: GFLOP/s over FLOP a byte, both logarithmic.
+
+    The roof is min(peak, bandwidth * intensity), after Williams, Waterman and Patterson (2009). Ours are filled, and
+    named where there is room; peers are hollow.
+    """
+    width, height = 640.0, 430.0
+    left, right, top, bottom = 50.0, 620.0, 30.0, 386.0
+    ridge = peak / bandwidth
+    xs = [p.intensity for p in points] + [ridge / 8, ridge * 8]
+    ys = [p.rate for p in points] + [peak, bandwidth * min(xs)]
+    x_axis, y_axis = axis_around(xs, left, right, True), axis_around([*ys, peak * 1.3], bottom, top, True)
+    canvas = Canvas(title, width, height)
+    canvas.vertical_axis(y_axis, left, right, "GFLOP/s")
+    canvas.horizontal_axis(x_axis, top, bottom, "operations a byte (FLOP/byte)", x_axis.ticks(9))
+    first = max(x_axis.low, y_axis.low / bandwidth)
+    roof = [(first, bandwidth * first), (ridge, peak), (x_axis.high, peak)]
+    canvas.line(
+        [(x_axis(x), y_axis(y)) for x, y in roof], "roof", tip=f"{number(bandwidth)} GB/s, {number(peak)} GFLOP/s"
+    )
+    taken: list[tuple[float, float, float, float]] = []
+    taken.append(
+        _label(canvas, right - 4, y_axis(peak) - 8, f"matrix product: {number(peak)} GFLOP/s", "end", "roofname")
+    )
+    middle = first**0.75 * ridge**0.25
+    slope = -math.degrees(math.atan2(y_axis(bandwidth * middle) - y_axis(peak), x_axis(ridge) - x_axis(middle)))
+    x, y = x_axis(middle), y_axis(bandwidth * middle)
+    taken += [(x - 8 + 12 * i, y - 22 - 12 * i, x + 8 + 12 * i, y - 2 - 12 * i) for i in range(-4, 4)]
+    canvas.parts.append(
+        f'<text class="roofname" text-anchor="middle" transform="translate({x - 6:.1f} {y - 8:.1f}) '
+        f'rotate({slope:.1f})">copy: {number(bandwidth)} GB/s</text>'
+    )
+    taken += _along(roof, x_axis, y_axis)
+    places = [(x_axis(p.intensity), y_axis(p.rate)) for p in points]
+    taken += [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
+    for p, (x, y) in sorted(zip(points, places), key=lambda pair: rival(pair[0].rival).ours):
+        look = rival(p.rival)
+        canvas.marker(x, y, look.marker, 5 if look.ours else 4, "mark" if look.ours else "hollow", colour(look), p.tip)
+    for p, (x, y) in zip(points, places):
+        if rival(p.rival).ours:
+            _name(canvas, p.label, x, y, taken, (left, top, right, bottom))
+    return canvas.svg()
+
+
+def _along(roof: Sequence[tuple[float, float]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float, float, float]]:
+    """Small boxes along the roof, for names to keep off it."""
+    boxes = []
+    for (x0, y0), (x1, y1) in pairwise(roof):
+        for i in range(41):
+            x = x_axis(x0) + (x_axis(x1) - x_axis(x0)) * i / 40
+            y = y_axis(y0) + (y_axis(y1) - y_axis(y0)) * i / 40
+            boxes.append((x - 3, y - 3, x + 3, y + 3))
+    return boxes
+
+
+def _label(canvas: Canvas, x: float, y: float, text: str, anchor: str, kind: str) -> tuple[float, float, float, float]:
+    """Write text, and return the room it takes."""
+    canvas.text(x, y, text, anchor, kind)
+    width = LETTER * len(text)
+    left = x - width if anchor == "end" else x
+    return left, y - 11, left + width, y + 4
+
+
+def _name(
+    canvas: Canvas, text: str, x: float, y: float, taken: list[tuple[float, float, float, float]],
+    bounds: tuple[float, float, float, float],
+) -> None:  # fmt: skip
+    """Name a point beside it, where no other name or point is; not at all where there is no room."""
+    width = LETTER * 0.92 * len(text)
+    for dx, dy in ((8, 4), (-8 - width, 4), (-width / 2, -9), (-width / 2, 17), (8, -8), (8, 16), (-8 - width, -8)):
+        box = (x + dx, y + dy - 10, x + dx + width, y + dy + 3)
+        inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
+        if inside and not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
+            canvas.text(x + dx, y + dy, text, "start", "pointname")
+            taken.append(box)
+            return

@@ -1,0 +1,193 @@
+"""Tables from documents, once for all places: as HTML, as Markdown for README.md, as text for a terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from html import escape
+from typing import Any
+
+from benchmarks.charts_svg import number
+from benchmarks.documents import Document, Measurement, parse
+from benchmarks.report_rivals import best_peer, by_case, in_order, rival, standing, standings
+from benchmarks.roofline import reached
+from benchmarks.samples import Quartiles, geometric_mean
+
+# The parts of cases in words; other parts stand as they are.
+WORDS = {
+    "mnist": "MNIST network",
+    "vggnet": "ShallowVGGNet",
+    "alvinn": "ALVINN",
+    "deep-vgg": "deeper VGG",
+    "wide-mlp": "wide MLP",
+    "train": "training step",
+    "predict": "prediction",
+    "one-sample": "one sample",
+    "accuracy-97": "until 97 % are right",
+    "start": "process start to first epoch",
+    "step": "training step",
+    "matmul": "matrix product",
+    "mlp": "MLP",
+}
+
+
+@dataclass(frozen=True)
+class Cell:
+    """A cell: its text, smaller text after it, and whether it is the best of its row, or ours."""
+
+    text: str
+    small: str = ""
+    best: bool = False
+    rival: str = ""
+
+
+@dataclass(frozen=True)
+class Table:
+    """A caption, the heads of the columns, and rows; the first column names the row."""
+
+    caption: str
+    heads: list[str]
+    rows: list[list[Cell]] = field(default_factory=list)
+
+
+def html(table: Table) -> str:
+    """The table for a page; wide ones scroll by themselves."""
+    heads = "".join(f'<th scope="col">{escape(head)}</th>' for head in table.heads)
+    rows = []
+    for first, *rest in table.rows:
+        cells = [f'<th scope="row">{_inner(first)}</th>']
+        for cell in rest:
+            look = " ".join(name for name, is_so in (("best", cell.best), ("us", rival(cell.rival).ours)) if is_so)
+            cells.append(f'<td class="{look}">{_inner(cell)}</td>' if look else f"<td>{_inner(cell)}</td>")
+        rows.append(f"<tr>{''.join(cells)}</tr>")
+    body = "\n".join(rows)
+    return (
+        f'<div class="scroll" tabindex="0" role="region" aria-label="{escape(table.caption, quote=True)}"><table>'
+        f"<caption>{escape(table.caption)}</caption>\n<thead><tr>{heads}</tr></thead>\n<tbody>\n{body}\n</tbody></table></div>"
+    )
+
+
+def _inner(cell: Cell) -> str:
+    small = f" <small>{escape(cell.small)}</small>" if cell.small else ""
+    return escape(cell.text) + small
+
+
+def markdown(table: Table) -> str:
+    """The table for README.md: the best of each row is bold, small text is left out."""
+    lines = ["| " + " | ".join(table.heads) + " |", "| --- " + "| ---: " * (len(table.heads) - 1) + "|"]
+    for row in table.rows:
+        lines.append("| " + " | ".join(f"**{cell.text}**" if cell.best else cell.text for cell in row) + " |")
+    return "\n".join(lines)
+
+
+def plain(table: Table) -> str:
+    """The table for a terminal, with an asterisk at the best of each row."""
+    texts = [table.heads] + [
+        [cell.text + (f" {cell.small}" if cell.small else "") + (" *" if cell.best else "") for cell in row]
+        for row in table.rows
+    ]
+    widths = [max(len(row[i]) for row in texts) for i in range(len(table.heads))]
+    lines = [table.caption]
+    for row in texts:
+        lines.append("  ".join(text.rjust(w) if i else text.ljust(w) for i, (text, w) in enumerate(zip(row, widths))))
+    return "\n".join(line.rstrip() for line in lines)
+
+
+def case_name(case: str) -> str:
+    """A case in words: "mnist/train/32" is "MNIST network, training step, 32"."""
+    return ", ".join(WORDS.get(part, part.replace("_", " ")) for part in case.split("/"))
+
+
+def ratio_text(ratio: Quartiles) -> str:
+    """A ratio and its quartiles."""
+    return f"{number(ratio.median)}× [{number(ratio.low)} to {number(ratio.high)}]"
+
+
+def rivals_table(caption: str, measurements: Sequence[Measurement]) -> Table:
+    """A row for each case and a column for each rival: the median, its quartiles, and ours over the best peer's."""
+    names = in_order(m.rival for m in measurements)
+    has_peers = best_peer(measurements) is not None
+    heads = ["case", *(rival(name).label for name in names)]
+    if has_peers:
+        heads += ["our time / best peer's", "best peer"]
+    table = Table(caption, heads)
+    for case, row in by_case(measurements).items():
+        of = {m.rival: m for m in row}
+        best = min(row, key=lambda m: m.median if m.better == "lower" else -m.median)
+        cells = [Cell(case_name(case), row[0].unit)]
+        for name in names:
+            cells.append(_median_cell(of[name], of[name] is best and len(row) > 1) if name in of else Cell("–"))
+        if has_peers:
+            stands = standing(row)
+            cells += (
+                [Cell(ratio_text(stands.ratio)), Cell(rival(stands.peer.rival).label)] if stands else [Cell("–")] * 2
+            )
+        table.rows.append(cells)
+    return table
+
+
+def _median_cell(m: Measurement, best: bool) -> Cell:
+    q = m.quartiles
+    small = f"[{number(q.low)} to {number(q.high)}]" if len(m.samples) > 1 and q.low != q.high else ""
+    return Cell(number(q.median), small, best, m.rival)
+
+
+def ceilings_table(caption: str, measurements: Sequence[Measurement], document: Document) -> Table:
+    """A row for each case of known work: what bounds it, its floor, the fraction of the ceiling that rivals reach."""
+    names = in_order(m.rival for m in measurements)
+    table = Table(caption, ["case", "bound by", "floor, us", *(f"{rival(name).label}, % of ceiling" for name in names)])
+    for case, row in by_case(measurements).items():
+        found = {m.rival: r for m in row if (r := reached(m, document)) is not None}
+        if not found:
+            continue
+        first, top = next(iter(found.values())), max(r.fraction for r in found.values())
+        cells = [Cell(case_name(case)), Cell(first.bound), Cell(number(first.floor * 1e6))]
+        for name in names:
+            r = found.get(name)
+            if r is None:
+                cells.append(Cell("–"))
+                continue
+            rate = f"{number(r.gb_s)} GB/s" if r.bound == "memory" else f"{number(r.gflop_s)} GFLOP/s"
+            cells.append(Cell(f"{100 * r.fraction:.0f} %", rate, r.fraction == top, name))
+        table.rows.append(cells)
+    return table
+
+
+def fits_table(document: Document) -> Table:
+    """The exponents of growth."""
+    table = Table("Exponents of growth, with 95 % intervals", ["swept", "rival", "exponent", "interval"])
+    for fit in document.fits:
+        interval = fit.get("interval")
+        cells = [case_name(fit["case"].removeprefix("scale/")), rival(fit["rival"]).label, f"{fit['exponent']:.2f}"]
+        cells.append(f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "–")
+        table.rows.append([Cell(text) for text in cells])
+    return table
+
+
+def headline(document: Document, suite: str = "models") -> str:
+    """Where we stand in a suite, in a sentence."""
+    found = standings(document, suite)
+    if not found:
+        return f"{suite.capitalize()}: no case has both gradlite and a peer."
+    ratios = [s.ratio.median for s in found]
+    faster = sum(s.ratio.high < 1 for s in found)
+    slower = sum(s.ratio.low > 1 for s in found)
+    return (
+        f"{suite.capitalize()}: gradlite takes {number(geometric_mean(ratios))} times as long as the best peer of each "
+        f"case (geometric mean of {len(found)} cases; {number(min(ratios))} to {number(max(ratios))}). It is faster in "
+        f"{faster}, slower in {slower}, and even within the quartiles in {len(found) - faster - slower}."
+    )
+
+
+def terminal(data: dict[str, Any] | Document) -> str:
+    """All tables of a document as text."""
+    document = data if isinstance(data, Document) else parse(data)
+    parts = [f"{document.machine_name}, {document.day}, commit {document.commit}"]
+    for suite in dict.fromkeys(m.suite for m in document.measurements):
+        parts.append(plain(rivals_table(suite, document.suite(suite))))
+    if document.fits:
+        parts.append(plain(fits_table(document)))
+    if (kernels := ceilings_table("kernels against the ceilings", document.suite("kernels"), document)).rows:
+        parts.append(plain(kernels))
+    parts += [headline(document, suite) for suite in ("models", "kernels") if document.suite(suite)]
+    return "\n\n".join(parts)
