@@ -1,10 +1,10 @@
 """``python -m benchmarks [suite ...]``: how fast it is here, beside what else is installed; and what to do with results.
 
-    python -m benchmarks --setting quick          all suites: models, kernels, overhead, scale
-    python -m benchmarks kernels --rivals gradlite-cpu,torch-eager
-    python -m benchmarks gpu --out DIR            everything that a GPU is to show, in one command
-    python -m benchmarks report                   committed results as HTML, and README's tables
-    python -m benchmarks compare A B              what moved beyond noise
+python -m benchmarks --setting quick          all suites: models, kernels, overhead, scale
+python -m benchmarks kernels --rivals gradlite-cpu,torch-eager
+python -m benchmarks gpu --out DIR            everything that a GPU is to show, in one command
+python -m benchmarks report                   committed results as HTML, and README's tables
+python -m benchmarks compare A B              what moved beyond noise
 """
 
 from __future__ import annotations

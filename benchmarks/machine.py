@@ -24,7 +24,9 @@ def available_cores() -> int:
 def machine() -> dict[str, Any]:
     """The document's ``machine``."""
     cpu, flags = _processor()
-    vector = next((name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("asimd", "NEON")) if flag in flags), "")
+    vector = next(
+        (name for flag, name in (("avx512f", "AVX-512"), ("avx2", "AVX2"), ("asimd", "NEON")) if flag in flags), ""
+    )
     cores = available_cores()
     return {
         "name": f"{cores}-core {cpu}" + (f" ({vector})" if vector else ""),

@@ -89,8 +89,8 @@ RIVALS: dict[str, Rival] = {
         "a hand-written step, an epoch of them under one lax.scan, {threads} threads",
         options={"scan": True},
     ),
-    "autograd": Rival("small_rivals", ("autograd",), ("operation",), "HIPS autograd"),
-    "numpy": Rival("small_rivals", ("numpy",), ("operation",), "forward alone: NumPy knows no gradient"),
+    "autograd": Rival("autograd_rival", ("autograd",), ("operation",), "HIPS autograd"),
+    "numpy": Rival("numpy_rival", ("numpy",), ("operation",), "forward alone: NumPy knows no gradient"),
     "gradlite-numpy-eager": Rival(
         "gradlite_rival",
         ("gradlite",),

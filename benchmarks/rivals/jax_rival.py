@@ -50,7 +50,9 @@ def initial(model: str) -> tuple[list[Arrays], list[Arrays]]:
     return trained, running
 
 
-def apply(model: str, trained: list[Arrays], running: list[Arrays], x: Any, key: Any = None) -> tuple[Any, list[Arrays]]:
+def apply(
+    model: str, trained: list[Arrays], running: list[Arrays], x: Any, key: Any = None
+) -> tuple[Any, list[Arrays]]:
     """Outputs (logits, for classifiers), and the new running averages; trains if there is a key for dropout."""
     moved = []
     for i, (layer, values, moving) in enumerate(zip(architecture(model).layers, trained, running)):

@@ -71,7 +71,10 @@ class Training:
         self.optimizer = torch.optim.Adam(self.net.parameters(), lr=1e-3, fused=True, **adam)
         self.loss = nn.CrossEntropyLoss() if self.classifies else nn.MSELoss()
         self.right = torch.zeros((), dtype=torch.int64, device=device)
-        self.outputs_and_loss = torch.compile(self._outputs_and_loss) if compiled else self._outputs_and_loss
+        self.outputs_and_loss: Callable[..., Any] = self._outputs_and_loss
+        if compiled:
+            torch._dynamo.reset()  # or it would compile for any batch, having seen two
+            self.outputs_and_loss = torch.compile(self._outputs_and_loss, dynamic=False)
 
     def _outputs_and_loss(self, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
         outputs = self.net(x)
