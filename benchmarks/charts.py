@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 
-from benchmarks.charts_svg import BOLD, LETTER, Axis, Canvas, axis_around, number, short, spread
+from benchmarks.charts_svg import Axis, Canvas, axis_around, number, short, spread, text_width
 from benchmarks.report_rivals import Rival, rival
 
 WIDTH = 400.0
@@ -70,7 +70,7 @@ def line_chart(
     """Lines from left to right, each named at its end in its colour; ours are thicker."""
     points = [point for line in lines for point in line.points]
     names = [line.label or rival(line.rival).label for line in lines]
-    widths = [(BOLD if rival(line.rival).ours else LETTER) * len(name) for line, name in zip(lines, names)]
+    widths = [text_width(name, bold=rival(line.rival).ours) for line, name in zip(lines, names)]
     right = WIDTH - min(max(max(widths) + 18, 60), 190)
     left, top, bottom = 44.0, 28.0, height - 42
     values = sorted({x for x, _ in points})
@@ -107,8 +107,7 @@ def _draw(
     style = colour(look)
     if line.fitted:
         canvas.line([(x_axis(x), y_axis(y)) for x, y in line.fitted], "fitted", style)
-    else:
-        canvas.line([(x_axis(x), y_axis(y)) for x, y in line.points], f"line{emphasis(look)}", style)
+    canvas.line([(x_axis(x), y_axis(y)) for x, y in line.points], f"line{emphasis(look)}", style)
     x_label, form, y_label = labels
     for i, (x, y) in enumerate(line.points):
         tip = f"{look.label}, {x_label} {form(x)}: {number(y)} {y_label}"
@@ -123,7 +122,9 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = 
     """Bars to the right, one a row, each with its value; ``limit`` draws a line that 1 of the unit stands for."""
     height = 14 + 22 * len(bars) + 34
     right = width - 58
-    labels = min(max(_width(bar) for bar in bars) + 12, width / 2)
+    # Ours stand out where there are others.
+    bold = {bar.rival for bar in bars if rival(bar.rival).ours} if len({bar.rival for bar in bars}) > 1 else set()
+    labels = min(max(text_width(bar.label, bold=bar.rival in bold) for bar in bars) + 12, width / 2)
     top = max(bar.range[1] if bar.range else bar.value for bar in bars)
     axis = Axis(0.0, max(top, limit or 0.0) * 1.04 or 1.0, labels, right)
     canvas = Canvas(title, width, height)
@@ -133,27 +134,28 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = 
     for i, bar in enumerate(bars):
         y = 14 + 22 * i
         _bar(canvas, bar, axis, y, 0.0)
-        canvas.text(labels - 8, y + 12, _cut(bar, labels - 10), "end", f"label{emphasis(rival(bar.rival))}")
+        look = " ours" if bar.rival in bold else ""
+        canvas.text(labels - 8, y + 12, _cut(bar.label, labels - 10, bool(look)), "end", f"label{look}")
         end = axis(max(bar.value, limit or 0.0, bar.range[1] if bar.range else 0.0))
-        canvas.text(end + 6, y + 12, bar.text or number(bar.value), "start", f"value{emphasis(rival(bar.rival))}")
+        canvas.text(end + 6, y + 12, bar.text or number(bar.value), "start", f"value{look}")
     return canvas.svg()
 
 
 def ratio_chart(title: str, bars: Sequence[Bar], left_words: str, right_words: str, width: float = WIDTH) -> str:
     """Ratios on a logarithmic axis as bars from 1 to the left (below 1) or to the right, with their quartiles."""
     height = 20 + 22 * len(bars) + 36
-    labels = min(max(_width(bar) for bar in bars) + 12, width / 2.2)
-    columns = max(LETTER * len(bar.text) for bar in bars) + 12
+    labels = min(max(text_width(bar.label) for bar in bars) + 12, width / 2.2)
+    columns = max(text_width(bar.text, 11) for bar in bars) + 12
     ends = [value for bar in bars for value in (bar.value, *(bar.range or ()))]
-    reach = max(1.5, max(ends), 1 / max(min(ends), 1e-6)) * 1.05
-    axis = Axis(1 / reach, reach, labels, width - columns, log=True)
+    low, high = min(1 / 1.5, max(min(ends), 1e-6)) / 1.05, max(1.5, *ends) * 1.05
+    axis = Axis(low, high, labels, width - columns, log=True)
     canvas = Canvas(title, width, height)
     bottom = height - 38
     steps = (
         (0.01, 0.1, 1, 10, 100)
-        if reach > 12
+        if high / low > 100
         else (0.1, 0.2, 0.5, 1, 2, 5, 10)
-        if reach > 2.2
+        if high / low > 4
         else (0.5, 0.7, 1, 1.4, 2)
     )
     ticks = [t for t in steps if axis.low <= t <= axis.high]
@@ -163,7 +165,7 @@ def ratio_chart(title: str, bars: Sequence[Bar], left_words: str, right_words: s
     for i, bar in enumerate(bars):
         y = 20 + 22 * i
         _bar(canvas, bar, axis, y, 1.0)
-        canvas.text(labels - 8, y + 12, _cut(bar, labels - 10), "end", "label")
+        canvas.text(labels - 8, y + 12, _cut(bar.label, labels - 10), "end", "label")
         canvas.text(width - columns + 10, y + 12, bar.text, "start", "value")
     canvas.line([(axis(1), 14), (axis(1), bottom)], "one")
     return canvas.svg()
@@ -179,18 +181,14 @@ def _bar(canvas: Canvas, bar: Bar, axis: Axis, y: float, base: float) -> None:
         canvas.line(ends, "range")
 
 
-def _width(bar: Bar) -> float:
-    """The width of a bar's label."""
-    return len(bar.label) * (BOLD if rival(bar.rival).ours else LETTER)
-
-
-def _cut(bar: Bar, width: float) -> str:
-    """A bar's label, shortened in the middle where it does not fit a width."""
-    text, most = bar.label, int(width / (BOLD if rival(bar.rival).ours else LETTER))
-    if len(text) <= most:
-        return text
-    keep = most - 1
-    return f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+def _cut(text: str, width: float, bold: bool = False) -> str:
+    """Text that fits a width, shortened in the middle where it does not."""
+    keep = len(text)
+    cut = text
+    while text_width(cut, bold=bold) > width and keep > 3:
+        keep -= 1
+        cut = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
+    return cut
 
 
 def roofline_chart(title: str, bandwidth: float, peak: float, points: Sequence[Point]) -> str:
@@ -251,7 +249,7 @@ def _along(roof: Sequence[tuple[float, float]], x_axis: Axis, y_axis: Axis) -> l
 def _label(canvas: Canvas, x: float, y: float, text: str, anchor: str, kind: str) -> tuple[float, float, float, float]:
     """Write text, and return the room it takes."""
     canvas.text(x, y, text, anchor, kind)
-    width = LETTER * len(text)
+    width = text_width(text, 11)
     left = x - width if anchor == "end" else x
     return left, y - 11, left + width, y + 4
 
@@ -261,7 +259,7 @@ def _name(
     bounds: tuple[float, float, float, float],
 ) -> None:  # fmt: skip
     """Name a point beside it, where no other name or point is; not at all where there is no room."""
-    width = LETTER * 0.92 * len(text)
+    width = text_width(text, 11)
     for dx, dy in ((8, 4), (-8 - width, 4), (-width / 2, -9), (-width / 2, 17), (8, -8), (8, 16), (-8 - width, -8)):
         box = (x + dx, y + dy - 10, x + dx + width, y + dy + 3)
         inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]

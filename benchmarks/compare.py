@@ -1,6 +1,6 @@
 """What moved between two results, beyond noise: ``python -m benchmarks compare A B``.
 
-The two runs are not paired, so medians are compared. A case moved if all of these hold: the 95 % bootstrap interval of
+The two runs are not paired, so medians are compared. A case moved if all of these hold: the 99 % bootstrap interval of
 the ratio of medians leaves out 1; the ranges between the quartiles do not overlap; the change is larger than the spread
 that either run states as its noise. Where gradlite moved but its ratio to the peer that was best in A did not (taken
 pair by pair within each run, quartile ranges overlap), it was the machine, and the line says so. Counts and sizes have
@@ -18,12 +18,12 @@ from pathlib import Path
 from benchmarks.charts_svg import number
 from benchmarks.documents import RESULTS, SECONDS, Document, DocumentError, Measurement, load
 from benchmarks.report_rivals import best_peer, by_case, rival
-from benchmarks.report_tables import Cell, Table, case_name, plain
+from benchmarks.report_tables import Cell, Table, amount, case_name, plain
 from benchmarks.samples import Quartiles, bootstrap, pair_ratio, quartiles
 
 # With fewer samples of a time there are no quartiles to speak of.
 FEWEST = 3
-METHOD = "Moved: 95 % bootstrap interval of B/A without 1, quartile ranges apart, and more than the runs' own spread."
+METHOD = "Moved: 99 % bootstrap interval of B/A without 1, quartile ranges apart, and more than the runs' own spread."
 
 
 @dataclass(frozen=True)
@@ -90,7 +90,7 @@ def _direction(ratio: float) -> str:
 
 def table(found: list[Change], every: bool) -> Table:
     """Rows of what moved, or of everything."""
-    heads = ["case", "rival", "A", "B", "B/A", "95 %", "against best peer", "verdict"]
+    heads = ["case", "rival", "A", "B", "B/A", "99 %", "against best peer", "verdict"]
     made = Table("B against A: below 1 is faster", heads)
     for c in found:
         if not (c.moved or every):
@@ -98,8 +98,8 @@ def table(found: list[Change], every: bool) -> Table:
         unit = c.before.unit
         against = f"{number(c.against[0].median)}× to {number(c.against[1].median)}×" if c.against else "–"
         verdict = c.verdict + (", as the peer did" if c.with_the_machine else "")
-        cells = [case_name(c.before.case), rival(c.before.rival).label, f"{number(c.before.median)} {unit}"]
-        cells += [f"{number(c.after.median)} {unit}", f"{number(c.ratio)}×"]
+        cells = [case_name(c.before.case), rival(c.before.rival).label, f"{amount(c.before.median, unit)} {unit}"]
+        cells += [f"{amount(c.after.median, unit)} {unit}", f"{number(c.ratio)}×"]
         cells += [f"{number(c.interval[0])} to {number(c.interval[1])}", against, verdict]
         made.rows.append([Cell(cell) for cell in cells])
     return made

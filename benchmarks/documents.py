@@ -174,6 +174,12 @@ def parse(data: Any, name: str = "document") -> Document:
         if (key := (m.suite, m.case, m.rival)) in seen:
             raise DocumentError(f"{name}: {m.suite} {m.case} of {m.rival} is there twice.")
         seen.add(key)
+    for i, fit in enumerate(data.get("fits") or []):
+        if not isinstance(fit, dict) or not {"case", "rival", "x", "y", "exponent"} <= fit.keys():
+            raise DocumentError(f"{name}: fit {i} lacks one of 'case', 'rival', 'x', 'y', 'exponent'.")
+    for key in ("machine", "versions", "settings", "missing", "ceilings", "noise"):
+        if not isinstance(data.get(key, {}), dict):
+            raise DocumentError(f"{name}: its {key!r} is a {type(data[key]).__name__}, expected an object.")
     known = {key: data[key] for key in Document.__dataclass_fields__ if data.get(key) is not None}
     return Document(**{**known, "name": name, "measurements": measurements, "old": False})
 

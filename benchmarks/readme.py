@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
+from textwrap import fill
 
 from benchmarks.charts_svg import number
 from benchmarks.documents import Document, Measurement
 from benchmarks.report_rivals import by_case, rival, standing, standings
-from benchmarks.report_tables import Cell, Table, case_name, headline, markdown
+from benchmarks.report_tables import Cell, Table, amount, case_name, headline, markdown
 
 README = Path(__file__).parents[1] / "README.md"
 BEGIN, END = "<!-- measured:begin -->", "<!-- measured:end -->"
@@ -23,7 +24,8 @@ COLUMNS = {
     "PyTorch": ("torch-eager", "torch-compiled", "torch-captured"),
     "Keras on JAX": ("keras-jax",),
     "Keras on TensorFlow": ("keras-tensorflow",),
-    "JAX": ("jax-jit", "jax-scan"),
+    "Keras": ("keras",),
+    "JAX": ("jax-jit", "jax-scan", "jax"),
     "HIPS autograd": ("autograd",),
     "NumPy, forward only": ("numpy",),
 }
@@ -33,22 +35,24 @@ LIBRARIES = {"python": "Python", "numpy": "NumPy", "torch": "PyTorch", "jax": "J
 UNSAID = ("gradlite", "jaxlib")
 
 
+HOW = """\
+`python -m benchmarks` measures anew, with whatever of the others is installed; `python -m benchmarks report` draws all
+of [benchmarks/results/](benchmarks/results) as a page of charts, and with `--readme` it makes this part from them."""
+
+
 def block(documents: Iterable[Document]) -> str:
     """The text between the markers, markers included."""
-    parts = [BEGIN]
+    parts = []
     for group in chosen(list(documents)):
-        parts.append(_about(group))
+        parts.append(fill(_about(group), 120))
         steps = [m for d in group for m in d.suite("models") if "/train/" in m.case and m.parameter in BATCHES]
         others = [m for d in group for m in d.suite("overhead")]
         parts += [
             markdown(_table(name, found)) for name, found in (("training step", steps), ("overhead", others)) if found
         ]
-        parts += [headline(d) for d in group if standings(d, "models")]
-    parts.append(
-        "`python -m benchmarks` measures anew, with whatever of the others is installed, and "
-        "`python -m benchmarks report --readme` makes this part from [benchmarks/results/](benchmarks/results)."
-    )
-    return "\n\n".join(parts) + f"\n{END}"
+        parts += [fill(headline(d), 120) for d in group if standings(d, "models")]
+    parts.append(HOW)
+    return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}"
 
 
 def chosen(documents: Sequence[Document]) -> list[list[Document]]:
@@ -86,18 +90,23 @@ def _table(heading: str, measurements: Sequence[Measurement]) -> Table:
     columns = {name: rivals for name, rivals in COLUMNS.items() if any(m.rival in rivals for m in measurements)}
     cases = by_case(measurements)
     compared = any(standing(row) for row in cases.values())
-    table = Table("", [heading, *columns, *(["gradlite / best"] if compared else [])])
+    units = dict.fromkeys(m.unit for m in measurements)
+    table = Table(
+        "",
+        [
+            f"{heading}, {next(iter(units))}" if len(units) == 1 else heading,
+            *columns,
+            *(["gradlite / best"] if compared else []),
+        ],
+    )
     for case, row in cases.items():
         shown = [_best([m for m in row if m.rival in rivals]) for rivals in columns.values()]
         best = _best([m for m in shown if m is not None and rival(m.rival).comparable])
-        cells = [Cell(number(m.median), best=m is best, rival=m.rival) if m else Cell("") for m in shown]
+        cells = [Cell(amount(m.median, m.unit), best=m is best, rival=m.rival) if m else Cell("") for m in shown]
         stands = standing(row)
         cells += [Cell(number(stands.ratio.median) if stands else "")] if compared else []
-        name, _, batch = case_name(case).rpartition(", ")
-        words = (
-            f"{name.replace(', training step', '')}, batch {batch}" if row[0].parameter is not None else case_name(case)
-        )
-        table.rows.append([Cell(f"{words}, {row[0].unit}"), *cells])
+        words = case_name(case).replace(f", {heading}", "")
+        table.rows.append([Cell(words if len(units) == 1 else f"{words}, {row[0].unit}"), *cells])
     return table
 
 
@@ -115,4 +124,4 @@ def replaced(text: str, new: str) -> str:
 
 def update(documents: Iterable[Document], path: Path = README) -> None:
     """Write the block anew."""
-    path.write_text(replaced(path.read_text(encoding="utf-8"), block(documents)), encoding="utf-8")
+    path.write_text(replaced(path.read_text(encoding="utf-8"), block(documents)), encoding="utf-8", newline="\n")

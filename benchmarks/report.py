@@ -35,7 +35,7 @@ def render(
         raise DocumentError("There is no document to report on; run `python -m benchmarks` first.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(html(found, skipped or {}), encoding="utf-8")
+    path.write_text(html(found, skipped or {}), encoding="utf-8", newline="\n")
     return path
 
 

@@ -40,7 +40,8 @@ def history(documents: Sequence[Document]) -> str:
         repeated = {case: seen for case, seen in cases.items() if len(seen) > 1}
         if not repeated:
             continue
-        figures = [_over_time(case, seen) for case, seen in list(repeated.items())[:MOST]]
+        shown = sorted(repeated, key=lambda case: "/train/" not in case)[:MOST]
+        figures = [_over_time(case, repeated[case]) for case in shown]
         table = html(_ratios(f"Our time over the best peer's, on {machine}", of, repeated))
         parts.append(f"<p>On {machine}:</p>" + charts(figures) + folded("Ratios over time", table))
     return "\n".join(parts)
@@ -100,5 +101,5 @@ def cpu_against_gpu(documents: Sequence[Document]) -> str:
         cells += [slow_document.machine_name, fast_document.gpu_name or fast_document.machine_name]
         table.rows.append([Cell(case_name(case)), *map(Cell, cells)])
         bars.append(Bar(case_name(case), fast.rival, ratio, f"{number(1 / ratio)}× as fast"))
-    chart = ratio_chart("GPU against CPU", bars, "GPU faster", "CPU faster")
-    return charts([figure("GPU against CPU", chart, "time on the GPU over time on the CPU")]) + html(table)
+    chart = ratio_chart("GPU against CPU", bars, "GPU faster", "CPU faster", 640)
+    return charts([figure("GPU against CPU", chart, "time on the GPU over time on the CPU")], wide=True) + html(table)

@@ -62,7 +62,7 @@ RIVALS = {
         Rival("jax-scan", "JAX scan", "#387b79", "#6ffff4", "triangle"),
         Rival("autograd", "HIPS autograd", "#4a4a4a", "#d6d6d6", "diamond"),
         Rival("numpy", "NumPy", "#767676", "#a8a8a8", "square", comparable=False),
-        Rival("python", "Python alone", "#57606a", "#c3c9d0", "circle", comparable=False),
+        Rival("python", "Python alone", "#836a94", "#c5b3d6", "circle", comparable=False),
         Rival("cupy", "CuPy", "#5d7a1f", "#9fce4e", "square"),
         Rival("cublas", "cuBLAS", "#3f6d2a", "#7fb062", "diamond"),
     )

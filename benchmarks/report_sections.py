@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from html import escape
+from typing import Any
 
 from benchmarks.charts import WIDTH, Bar, Line, Point, bar_chart, colour, line_chart, ratio_chart, roofline_chart
 from benchmarks.charts_svg import Canvas, number, short
@@ -12,6 +14,7 @@ from benchmarks.report_page import charts, figure, folded
 from benchmarks.report_rivals import Standing, best_peer, by_case, in_order, main_of_ours, rival, standing
 from benchmarks.report_tables import (
     WORDS,
+    amount,
     case_name,
     ceilings_table,
     fits_table,
@@ -153,7 +156,8 @@ def ratio_bars(measurements: Sequence[Measurement], what: str, width: float = WI
     found = [s for s in map(standing, by_case(measurements).values()) if s is not None]
     if not found:
         return None
-    found.sort(key=lambda s: s.ours.parameter or 0)
+    if what:
+        found.sort(key=lambda s: s.ours.parameter or 0)
     named = what and len({s.ours.parameter for s in found}) == len(found)
     labels = [f"{what} {short(s.ours.parameter or 0)}" if named else case_name(s.ours.case) for s in found]
     rows = [_ratio_bar(s, label) for s, label in zip(found, labels)]
@@ -174,7 +178,7 @@ def bars(measurements: Sequence[Measurement]) -> str:
     for m in sorted(measurements, key=lambda m: m.median):
         q = m.quartiles
         tip = f"{rival(m.rival).label}: {number(q.median)} {m.unit} (quartiles {number(q.low)} to {number(q.high)})"
-        rows.append(Bar(rival(m.rival).label, m.rival, q.median, "", (q.low, q.high), tip))
+        rows.append(Bar(rival(m.rival).label, m.rival, q.median, amount(q.median, m.unit), (q.low, q.high), tip))
     note = f"{first.unit}, {first.better} is better" + (f"; {first.note}" if first.note else "")
     return figure(case_name(first.case), bar_chart(case_name(first.case), rows, first.unit), note)
 
@@ -244,6 +248,16 @@ def overhead(document: Document) -> str:
     return charts(figures) + table if found else ""
 
 
+def _power(fit: dict[str, Any]) -> list[tuple[float, float]]:
+    """The ends of the fitted power: through the middle of its points, on logarithmic axes a straight line."""
+    logs = [(math.log(x), math.log(y)) for x, y in zip(fit["x"], fit["y"]) if x > 0 and y > 0]
+    if len(logs) < 2:
+        return []
+    x, y = (sum(values) / len(logs) for values in zip(*logs))
+    ends = (min(logs)[0], max(logs)[0])
+    return [(math.exp(end), math.exp(y + fit["exponent"] * (end - x))) for end in ends]
+
+
 def scale(document: Document) -> str:
     """What was swept, with the fitted powers."""
     figures = []
@@ -253,7 +267,7 @@ def scale(document: Document) -> str:
         for name, of in _by_rival(measurements).items():
             fit = fitted.get((group, name)) or fitted.get((f"scale/{group}", name))
             label = f"{rival(name).label} ∝ x^{fit['exponent']:.2f}" if fit else ""
-            lines.append(Line(name, [(x, m.median) for x, m in of], label))
+            lines.append(Line(name, [(x, m.median) for x, m in of], label, _power(fit) if fit else []))
         if not lines or max(len(line.points) for line in lines) < 2:
             figures.append(bars(measurements))
             continue

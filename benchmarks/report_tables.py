@@ -29,6 +29,8 @@ WORDS = {
     "matmul": "matrix product",
     "mlp": "MLP",
 }
+# Where one of these is part of a case, a number at its end is a batch size.
+OF_BATCHES = {"train", "predict", "step", "launches", "buffers", "memory", "capture"}
 
 
 @dataclass(frozen=True)
@@ -94,8 +96,17 @@ def plain(table: Table) -> str:
 
 
 def case_name(case: str) -> str:
-    """A case in words: "mnist/train/32" is "MNIST network, training step, 32"."""
-    return ", ".join(WORDS.get(part, part.replace("_", " ")) for part in case.split("/"))
+    """A case in words: "mnist/train/32" is "MNIST network, training step, batch 32"."""
+    *parts, last = case.split("/")
+    words = [WORDS.get(part, part.replace("_", " ")) for part in (*parts, last)]
+    if last.isdecimal() and OF_BATCHES.intersection(parts):
+        words[-1] = f"batch {last}"
+    return ", ".join(words)
+
+
+def amount(value: float, unit: str) -> str:
+    """A number in its unit's form: counts are whole."""
+    return f"{value:.0f}" if unit == "count" else number(value)
 
 
 def ratio_text(ratio: Quartiles) -> str:
@@ -129,7 +140,7 @@ def rivals_table(caption: str, measurements: Sequence[Measurement]) -> Table:
 def _median_cell(m: Measurement, best: bool) -> Cell:
     q = m.quartiles
     small = f"[{number(q.low)} to {number(q.high)}]" if len(m.samples) > 1 and q.low != q.high else ""
-    return Cell(number(q.median), small, best, m.rival)
+    return Cell(amount(q.median, m.unit), small, best, m.rival)
 
 
 def ceilings_table(caption: str, measurements: Sequence[Measurement], document: Document) -> Table:
@@ -154,13 +165,18 @@ def ceilings_table(caption: str, measurements: Sequence[Measurement], document: 
 
 
 def fits_table(document: Document) -> Table:
-    """The exponents of growth."""
-    table = Table("Exponents of growth, with 95 % intervals", ["swept", "rival", "exponent", "interval"])
-    for fit in document.fits:
-        interval = fit.get("interval")
-        cells = [case_name(fit["case"].removeprefix("scale/")), rival(fit["rival"]).label, f"{fit['exponent']:.2f}"]
-        cells.append(f"{interval[0]:.2f} to {interval[1]:.2f}" if interval else "–")
-        table.rows.append([Cell(text) for text in cells])
+    """The exponents of growth, with their intervals: a row for what was swept, a column for each rival."""
+    names = in_order(fit["rival"] for fit in document.fits)
+    table = Table("Exponents of growth [95 % intervals]", ["swept", *(rival(name).label for name in names)])
+    for case in dict.fromkeys(fit["case"] for fit in document.fits):
+        of = {fit["rival"]: fit for fit in document.fits if fit["case"] == case}
+        cells = [Cell(case_name(case.removeprefix("scale/")))]
+        for name in names:
+            fit = of.get(name, {})
+            interval = fit.get("interval")
+            small = f"[{interval[0]:.2f} to {interval[1]:.2f}]" if interval else ""
+            cells.append(Cell(f"{fit['exponent']:.2f}", small, rival=name) if fit else Cell("–"))
+        table.rows.append(cells)
     return table
 
 
@@ -175,7 +191,7 @@ def headline(document: Document, suite: str = "models") -> str:
     return (
         f"{suite.capitalize()}: gradlite takes {number(geometric_mean(ratios))} times as long as the best peer of each "
         f"case (geometric mean of {len(found)} cases; {number(min(ratios))} to {number(max(ratios))}). It is faster in "
-        f"{faster}, slower in {slower}, and even within the quartiles in {len(found) - faster - slower}."
+        f"{faster} and slower in {slower}; in {len(found) - faster - slower} the quartiles leave it open."
     )
 
 

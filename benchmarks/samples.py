@@ -41,7 +41,7 @@ def pair_ratio(a: Sequence[float], b: Sequence[float]) -> Quartiles:
     return quartiles([x / y for x, y in zip(a, b)])
 
 
-def bootstrap(a: Sequence[float], b: Sequence[float], confidence: float = 0.95, seed: int = 0) -> tuple[float, float]:
+def bootstrap(a: Sequence[float], b: Sequence[float], confidence: float = 0.99, seed: int = 0) -> tuple[float, float]:
     """The interval of median(b) / median(a), for samples of two separate runs, which are not paired.
 
     Percentile bootstrap (Efron 1979): both lists are drawn anew with replacement, ``RESAMPLES`` times. The seed is
