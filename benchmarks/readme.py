@@ -8,7 +8,7 @@ from textwrap import fill
 
 from benchmarks.charts_svg import number
 from benchmarks.documents import Document, Measurement
-from benchmarks.report_rivals import by_case, rival, standing, standings
+from benchmarks.report_rivals import by_case, fastest, rival, standing, standings
 from benchmarks.report_tables import Cell, Table, amount, case_name, headline, markdown
 
 README = Path(__file__).parents[1] / "README.md"
@@ -100,19 +100,14 @@ def _table(heading: str, measurements: Sequence[Measurement]) -> Table:
         ],
     )
     for case, row in cases.items():
-        shown = [_best([m for m in row if m.rival in rivals]) for rivals in columns.values()]
-        best = _best([m for m in shown if m is not None and rival(m.rival).comparable])
+        shown = [fastest([m for m in row if m.rival in rivals]) for rivals in columns.values()]
+        best = fastest([m for m in shown if m is not None and rival(m.rival).comparable])
         cells = [Cell(amount(m.median, m.unit), best=m is best, rival=m.rival) if m else Cell("") for m in shown]
         stands = standing(row)
         cells += [Cell(number(stands.ratio.median) if stands else "")] if compared else []
         words = case_name(case).replace(f", {heading}", "")
         table.rows.append([Cell(words if len(units) == 1 else f"{words}, {row[0].unit}"), *cells])
     return table
-
-
-def _best(measurements: Sequence[Measurement]) -> Measurement | None:
-    """The one with the least cost."""
-    return min(measurements, key=lambda m: m.median if m.better == "lower" else -m.median, default=None)
 
 
 def replaced(text: str, new: str) -> str:

@@ -44,26 +44,26 @@ RIVALS = {
     for rival in (
         Rival("gradlite-cpu", "gradlite", "#c8371f", "#f6542d", "circle"),
         Rival("gradlite-numpy", "gradlite (NumPy)", "#7e3c00", "#feac16", "square"),
-        Rival("gradlite-cpu-eager", "gradlite, eager", "#d08a78", "#c27a63", "triangle"),
+        Rival("gradlite-cpu-eager", "gradlite, eager", "#c27a66", "#c27a63", "triangle"),
         Rival("gradlite-numpy-eager", "gradlite (NumPy), eager", "#a5713a", "#c9935a", "diamond"),
-        Rival("gradlite-cpu-kernels", "gradlite, kernels alone", "#a8616b", "#d98f8f", "square"),
+        Rival("gradlite-cpu-kernels", "gradlite, kernels alone", "#9c5b78", "#d98f8f", "square"),
         Rival("gradlite-numpy-kernels", "gradlite (NumPy), kernels alone", "#8f7b2e", "#d3c08a", "cross"),
         Rival("gradlite-cuda", "gradlite on GPU", "#701036", "#e5a5ae", "circle"),
         Rival("gradlite-cuda-eager", "gradlite on GPU, eager", "#b0587c", "#b86f8a", "triangle"),
         Rival("torch-eager", "PyTorch", "#005e9c", "#a4cefc", "square"),
-        Rival("torch-compiled", "PyTorch compiled", "#2f99d4", "#20b2ff", "diamond"),
+        Rival("torch-compiled", "PyTorch compiled", "#2a93cd", "#20b2ff", "diamond"),
         Rival("torch-captured", "PyTorch captured", "#5b61d9", "#7976fb", "triangle"),
         Rival("keras-jax", "Keras on JAX", "#1c9a6f", "#519c71", "square"),
         Rival("keras-tensorflow", "Keras on TensorFlow", "#5a1578", "#ba61b8", "diamond"),
         Rival("keras-torch", "Keras on PyTorch", "#a8479b", "#e59be0", "triangle"),
         Rival("keras", "Keras", "#2b7d8f", "#6fb7c4", "circle"),
-        Rival("jax", "JAX", "#6b6f1d", "#b8bd63", "circle"),
+        Rival("jax", "JAX", "#7b7416", "#b8bd63", "circle"),
         Rival("jax-jit", "JAX jit", "#938700", "#eeeb5c", "diamond"),
         Rival("jax-scan", "JAX scan", "#387b79", "#6ffff4", "triangle"),
         Rival("autograd", "HIPS autograd", "#4a4a4a", "#d6d6d6", "diamond"),
         Rival("numpy", "NumPy", "#767676", "#a8a8a8", "square", comparable=False),
         Rival("python", "Python alone", "#836a94", "#c5b3d6", "circle", comparable=False),
-        Rival("cupy", "CuPy", "#5d7a1f", "#9fce4e", "square"),
+        Rival("cupy", "CuPy", "#4d7d10", "#9fce4e", "square"),
         Rival("cublas", "cuBLAS", "#3f6d2a", "#7fb062", "diamond"),
     )
 }
@@ -106,10 +106,14 @@ def main_of_ours(measurements: Sequence[Measurement]) -> Measurement | None:
 
 
 def best_peer(measurements: Sequence[Measurement]) -> Measurement | None:
-    """The peer with the lowest median cost among the measurements of one case."""
+    """The fastest peer among the measurements of one case."""
     looks = [(rival(m.rival), m) for m in measurements if m.median > 0]
-    peers = [m for look, m in looks if look.comparable and not look.ours]
-    return min(peers, key=lambda m: m.median if m.better == "lower" else -m.median, default=None)
+    return fastest([m for look, m in looks if look.comparable and not look.ours])
+
+
+def fastest(measurements: Sequence[Measurement]) -> Measurement | None:
+    """The one with the best median."""
+    return min(measurements, key=lambda m: m.median if m.better == "lower" else -m.median, default=None)
 
 
 def standing(measurements: Sequence[Measurement], ours: Measurement | None = None) -> Standing | None:

@@ -9,7 +9,7 @@ from typing import Any
 
 from benchmarks.charts_svg import number
 from benchmarks.documents import Document, Measurement, parse
-from benchmarks.report_rivals import best_peer, by_case, in_order, rival, standing, standings
+from benchmarks.report_rivals import best_peer, by_case, fastest, in_order, rival, standing, standings
 from benchmarks.roofline import reached
 from benchmarks.samples import Quartiles, geometric_mean
 
@@ -124,7 +124,7 @@ def rivals_table(caption: str, measurements: Sequence[Measurement]) -> Table:
     table = Table(caption, heads)
     for case, row in by_case(measurements).items():
         of = {m.rival: m for m in row}
-        best = min(row, key=lambda m: m.median if m.better == "lower" else -m.median)
+        best = fastest([m for m in row if rival(m.rival).comparable])
         cells = [Cell(case_name(case), row[0].unit)]
         for name in names:
             cells.append(_median_cell(of[name], of[name] is best and len(row) > 1) if name in of else Cell("–"))
