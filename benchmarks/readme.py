@@ -47,9 +47,8 @@ def block(documents: Iterable[Document]) -> str:
         parts.append(fill(_about(group), 120))
         steps = [m for d in group for m in d.suite("models") if "/train/" in m.case and m.parameter in BATCHES]
         others = [m for d in group for m in d.suite("overhead")]
-        parts += [
-            markdown(_table(name, found)) for name, found in (("training step", steps), ("overhead", others)) if found
-        ]
+        for heading, found in (("training step", steps), ("overhead", others)):
+            parts += [markdown(_table(heading, columns, rows)) for columns, rows in _alike(found)]
         parts += [fill(headline(d), 120) for d in group if standings(d, "models")]
     parts.append(HOW)
     return f"{BEGIN}\n" + "\n\n".join(parts) + f"\n{END}"
@@ -85,27 +84,30 @@ def _about(group: Sequence[Document]) -> str:
     )
 
 
-def _table(heading: str, measurements: Sequence[Measurement]) -> Table:
+def _alike(measurements: Sequence[Measurement]) -> list[tuple[list[str], list[list[Measurement]]]]:
+    """Cases by the columns that they fill, so that no table is full of gaps."""
+    tables: dict[tuple[str, ...], list[list[Measurement]]] = {}
+    for row in by_case(measurements).values():
+        names = {m.rival for m in row}
+        columns = tuple(column for column, rivals in COLUMNS.items() if names.intersection(rivals))
+        if columns:
+            tables.setdefault(columns, []).append(row)
+    return [(list(columns), rows) for columns, rows in tables.items()]
+
+
+def _table(heading: str, columns: Sequence[str], rows: Sequence[Sequence[Measurement]]) -> Table:
     """Cases by libraries; the best is bold; at the end our time over the best peer's."""
-    columns = {name: rivals for name, rivals in COLUMNS.items() if any(m.rival in rivals for m in measurements)}
-    cases = by_case(measurements)
-    compared = any(standing(row) for row in cases.values())
-    units = dict.fromkeys(m.unit for m in measurements)
-    table = Table(
-        "",
-        [
-            f"{heading}, {next(iter(units))}" if len(units) == 1 else heading,
-            *columns,
-            *(["gradlite / best"] if compared else []),
-        ],
-    )
-    for case, row in cases.items():
-        shown = [fastest([m for m in row if m.rival in rivals]) for rivals in columns.values()]
+    compared = any(standing(row) for row in rows)
+    units = list(dict.fromkeys(row[0].unit for row in rows))
+    head = f"{heading}, {units[0]}" if len(units) == 1 else heading
+    table = Table("", [head, *columns, *(["gradlite / best"] if compared else [])])
+    for row in rows:
+        shown = [fastest([m for m in row if m.rival in COLUMNS[column]]) for column in columns]
         best = fastest([m for m in shown if m is not None and rival(m.rival).comparable])
         cells = [Cell(amount(m.median, m.unit), best=m is best, rival=m.rival) if m else Cell("") for m in shown]
         stands = standing(row)
         cells += [Cell(number(stands.ratio.median) if stands else "")] if compared else []
-        words = case_name(case).replace(f", {heading}", "")
+        words = case_name(row[0].case).replace(f", {heading}", "")
         table.rows.append([Cell(words if len(units) == 1 else f"{words}, {row[0].unit}"), *cells])
     return table
 

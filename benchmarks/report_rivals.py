@@ -25,7 +25,7 @@ class Rival:
     light: str
     dark: str
     marker: str
-    # Whether it does all that gradlite does: NumPy, which knows no gradient, is shown and not compared with.
+    # Whether it does all of the work: NumPy, which knows no gradient, is shown and not compared with.
     comparable: bool = True
 
     @property
@@ -46,8 +46,10 @@ RIVALS = {
         Rival("gradlite-numpy", "gradlite (NumPy)", "#7e3c00", "#feac16", "square"),
         Rival("gradlite-cpu-eager", "gradlite, eager", "#c27a66", "#c27a63", "triangle"),
         Rival("gradlite-numpy-eager", "gradlite (NumPy), eager", "#a5713a", "#c9935a", "diamond"),
-        Rival("gradlite-cpu-kernels", "gradlite, kernels alone", "#9c5b78", "#d98f8f", "square"),
-        Rival("gradlite-numpy-kernels", "gradlite (NumPy), kernels alone", "#8f7b2e", "#d3c08a", "cross"),
+        Rival("gradlite-cpu-kernels", "gradlite, kernels alone", "#9c5b78", "#d98f8f", "square", False),
+        Rival("gradlite-numpy-kernels", "gradlite (NumPy), kernels alone", "#8f7b2e", "#d3c08a", "cross", False),
+        Rival("gradlite-cpu-unshared", "gradlite, memory unshared", "#a06a8c", "#c98aa8", "diamond", False),
+        Rival("gradlite-numpy-unshared", "gradlite (NumPy), memory unshared", "#866a3a", "#b39a5f", "diamond", False),
         Rival("gradlite-cuda", "gradlite on GPU", "#701036", "#e5a5ae", "circle"),
         Rival("gradlite-cuda-eager", "gradlite on GPU, eager", "#b0587c", "#b86f8a", "triangle"),
         Rival("torch-eager", "PyTorch", "#005e9c", "#a4cefc", "square"),
@@ -61,8 +63,8 @@ RIVALS = {
         Rival("jax-jit", "JAX jit", "#938700", "#eeeb5c", "diamond"),
         Rival("jax-scan", "JAX scan", "#387b79", "#6ffff4", "triangle"),
         Rival("autograd", "HIPS autograd", "#4a4a4a", "#d6d6d6", "diamond"),
-        Rival("numpy", "NumPy", "#767676", "#a8a8a8", "square", comparable=False),
-        Rival("python", "Python alone", "#836a94", "#c5b3d6", "circle", comparable=False),
+        Rival("numpy", "NumPy", "#767676", "#a8a8a8", "square", False),
+        Rival("python", "Python alone", "#836a94", "#c5b3d6", "circle", False),
         Rival("cupy", "CuPy", "#4d7d10", "#9fce4e", "square"),
         Rival("cublas", "cuBLAS", "#3f6d2a", "#7fb062", "diamond"),
     )

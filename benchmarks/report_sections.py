@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
@@ -22,6 +22,7 @@ from benchmarks.report_tables import (
     html,
     ratio_text,
     rivals_table,
+    suite_tables,
 )
 from benchmarks.roofline import ceilings, reached
 
@@ -36,7 +37,8 @@ def summary(document: Document) -> str:
     verdict = "too noisy to be trusted" if noise.get("too_noisy") else "quiet enough" if noise else "not stated"
     look = "bad" if noise.get("too_noisy") else "good" if noise else ""
     spread = f" Samples spread by {100 * noise['spread']:.0f} %." if "spread" in noise and not noise.get("note") else ""
-    settings = ", ".join(f"{key} {_words(value)}" for key, value in d.settings.items()) or "not stated"
+    told = {key: value for key, value in d.settings.items() if not key.endswith("_seconds")}
+    settings = ", ".join(f"{key} {_words(value)}" for key, value in told.items()) or "not stated"
     configurations = dict.fromkeys((m.rival, m.configuration) for m in d.measurements if m.configuration)
     commit = f"commit {d.commit}" + (" with changes that are not committed" if d.dirty else "")
     facts = {
@@ -50,25 +52,26 @@ def summary(document: Document) -> str:
     cards = "".join(f"<div><h3>{name}</h3>{text}</div>" for name, text in facts.items())
     lines = [headline(d, suite) for suite in ("models", "kernels") if d.suite(suite)]
     told = "".join(f"<p>{escape(line)}</p>" for line in lines)
-    listed = "".join(f"<li>{escape(rival(name).label)}: {escape(text)}</li>" for name, text in configurations)
-    return (
-        told
-        + f'<div class="facts">{cards}</div>'
-        + (folded("How each was run", f"<ul>{listed}</ul>") if listed else "")
-    )
+    listed = [f"{rival(name).label}: {text}" for name, text in configurations]
+    return told + f'<div class="facts">{cards}</div>' + (folded("How each was run", _list(listed)) if listed else "")
 
 
 def _missing(d: Document) -> str:
-    """Rivals that were not there, and below them cases that one of them was left out of or failed in."""
-    items = [(rival(key).label, why) for key, why in d.missing.items() if "/" not in key]
-    cases = [(key, why) for key, why in d.missing.items() if "/" in key]
-    lists = [
-        f"<ul>{''.join(f'<li>{escape(name)}: {escape(str(why))}</li>' for name, why in found)}</ul>" if found else ""
-        for found in (items, cases)
-    ]
-    if not items and not cases:
+    """Rivals that were not there; and, folded, the cases that one was left out of or failed in, by reason."""
+    if not d.missing:
         return "<p>Nothing: all rivals were there.</p>"
-    return lists[0] + (folded(f"{len(cases)} single cases", lists[1]) if cases else "")
+    absent: dict[str, list[str]] = {}
+    left_out: dict[str, list[str]] = {}
+    for key, why in d.missing.items():
+        name, _, case = key.partition(" in ")
+        (left_out if case else absent).setdefault(f"{rival(name).label}: {why}", []).append(case.partition("/")[2])
+    lines = [f"{why} ({', '.join(map(case_name, cases))})" for why, cases in left_out.items()]
+    count = sum(map(len, left_out.values()))
+    return _list(absent) + (folded(f"{count} in single cases", _list(lines)) if lines else "")
+
+
+def _list(lines: Iterable[str]) -> str:
+    return f"<ul>{''.join(f'<li>{escape(line)}</li>' for line in lines)}</ul>"
 
 
 def _words(value: object) -> str:
@@ -120,8 +123,10 @@ def models(document: Document) -> str:
         for group, measurements in groups:
             figures += swept(group, measurements) if measurements[0].parameter is not None else [bars(measurements)]
         everything = [m for _, measurements in groups for m in measurements]
-        table = rivals_table(f"{WORDS.get(network, network)}: medians [quartiles]", everything)
-        parts.append(f"<h3>{escape(WORDS.get(network, network))}</h3>{charts(figures)}{folded('Table', html(table))}")
+        table = rivals_table(f"{WORDS.get(network, network)}: medians", everything)
+        name = WORDS.get(network, network)
+        title = name[:1].upper() + name[1:]
+        parts.append(f"<h3>{escape(title)}</h3>{charts(figures)}{folded('Table', html(table))}")
     return "\n".join(parts)
 
 
@@ -178,8 +183,10 @@ def bars(measurements: Sequence[Measurement]) -> str:
     for m in sorted(measurements, key=lambda m: m.median):
         q = m.quartiles
         tip = f"{rival(m.rival).label}: {number(q.median)} {m.unit} (quartiles {number(q.low)} to {number(q.high)})"
+        tip += f"; {m.note}" if m.note else ""
         rows.append(Bar(rival(m.rival).label, m.rival, q.median, amount(q.median, m.unit), (q.low, q.high), tip))
-    note = f"{first.unit}, {first.better} is better" + (f"; {first.note}" if first.note else "")
+    shared = {m.note for m in measurements}
+    note = f"{first.unit}, {first.better} is better" + (f"; {first.note}" if first.note and len(shared) == 1 else "")
     return figure(case_name(first.case), bar_chart(case_name(first.case), rows, first.unit), note)
 
 
@@ -191,7 +198,7 @@ def kernels(document: Document) -> str:
     parts = []
     if (ratios := ratio_bars(found, "", WIDE)) is not None:
         parts.append(charts([figure("Kernels", ratios, "our time over the best peer's")], wide=True))
-    parts.append(folded("Table", html(rivals_table("Kernels: medians [quartiles]", found))))
+    parts.append(folded("Table", "".join(map(html, suite_tables("kernels", document)))))
     return "\n".join(parts)
 
 
@@ -244,8 +251,8 @@ def overhead(document: Document) -> str:
     """A chart of bars for every case, and the table."""
     found = document.suite("overhead")
     figures = [bars(measurements) for measurements in by_case(found).values()]
-    table = folded("Table", html(rivals_table("Overhead: medians [quartiles]", found)))
-    return charts(figures) + table if found else ""
+    tables = folded("Tables", "\n".join(map(html, suite_tables("overhead", document))))
+    return charts(figures) + tables if found else ""
 
 
 def _power(fit: dict[str, Any]) -> list[tuple[float, float]]:
@@ -277,6 +284,6 @@ def scale(document: Document) -> str:
     parts = [charts(figures)]
     if document.fits:
         parts.append(html(fits_table(document)))
-    if found := document.suite("scale"):
-        parts.append(folded("Table", html(rivals_table("Scaling: medians [quartiles]", found))))
+    if document.suite("scale"):
+        parts.append(folded("Table", "".join(map(html, suite_tables("scale", document)))))
     return "\n".join(parts) if figures or document.fits else ""

@@ -28,6 +28,12 @@ WORDS = {
     "step": "training step",
     "matmul": "matrix product",
     "mlp": "MLP",
+    "operation": "forward and backward of one number",
+    "launches": "launches of a step",
+    "buffers": "buffers of a step",
+    "import": "time to import",
+    "install": "installed size",
+    "memory": "peak memory",
 }
 # Where one of these is part of a case, a number at its end is a batch size.
 OF_BATCHES = {"train", "predict", "step", "launches", "buffers", "memory", "capture"}
@@ -83,9 +89,9 @@ def markdown(table: Table) -> str:
 
 
 def plain(table: Table) -> str:
-    """The table for a terminal, with an asterisk at the best of each row."""
+    """The table for a terminal, with an asterisk at the best of each row; small text in the first column alone."""
     texts = [table.heads] + [
-        [cell.text + (f" {cell.small}" if cell.small else "") + (" *" if cell.best else "") for cell in row]
+        [f"{row[0].text} {row[0].small}".strip(), *(cell.text + (" *" if cell.best else "") for cell in row[1:])]
         for row in table.rows
     ]
     widths = [max(len(row[i]) for row in texts) for i in range(len(table.heads))]
@@ -135,6 +141,17 @@ def rivals_table(caption: str, measurements: Sequence[Measurement]) -> Table:
             )
         table.rows.append(cells)
     return table
+
+
+def suite_tables(suite: str, document: Document) -> list[Table]:
+    """A table of the suite; of overhead one for each kind, since the rivals differ."""
+    found = document.suite(suite)
+    if suite != "overhead":
+        return [rivals_table(f"{suite.capitalize()}: medians", found)]
+    kinds: dict[str, list[Measurement]] = {}
+    for m in found:
+        kinds.setdefault(m.case.partition("/")[0], []).append(m)
+    return [rivals_table(f"Overhead, {WORDS.get(kind, kind)}: medians", of) for kind, of in kinds.items()]
 
 
 def _median_cell(m: Measurement, best: bool) -> Cell:
@@ -200,7 +217,7 @@ def terminal(data: dict[str, Any] | Document) -> str:
     document = data if isinstance(data, Document) else parse(data)
     parts = [f"{document.machine_name}, {document.day}, commit {document.commit}"]
     for suite in dict.fromkeys(m.suite for m in document.measurements):
-        parts.append(plain(rivals_table(suite, document.suite(suite))))
+        parts += [plain(table) for table in suite_tables(suite, document)]
     if document.fits:
         parts.append(plain(fits_table(document)))
     if (kernels := ceilings_table("kernels against the ceilings", document.suite("kernels"), document)).rows:

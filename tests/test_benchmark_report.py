@@ -220,7 +220,8 @@ def test_known_documents_give_known_tables():
         "| Keras on JAX |",
     ]
     text = report_tables.terminal(known())
-    assert "2.00 [1.50 to 2.50]" in text
+    assert re.search(r"MNIST network, training step, batch 32 ms +2\.00 \* +2\.00 ", text)
+    assert "2.00 <small>[1.50 to 2.50]</small>" in report_tables.html(table)
     assert "faster in 1 and slower in 0; in 1 the quartiles leave it open" in text
 
 
@@ -396,7 +397,7 @@ def two_runs_and_a_gpu() -> list[dict[str, Any]]:
     machine = {"name": "16-core host", "gpu": gpu}
     return [
         full(1, date="2026-10-01T10:00:00Z"),
-        full(2, missing={f"models/mnist/train/{i} of jax-jit": "failed" for i in range(9)}),
+        full(2, missing={f"jax-jit in models/mnist/train/{i}": "failed" for i in range(9)}),
         document(*gpu_rows, kind="gpu", machine=machine, ceilings={"gpu": {"copy_gb_s": 2e3, "sgemm_gflop_s": 4e4}}),
     ]
 
@@ -415,6 +416,8 @@ def test_the_page_is_well_formed_complete_and_needs_nothing_else(tmp_path):
     assert all(tree.find(f".//*[@id='{link.get('href', '')[1:]}']") is not None for link in tree.iter("a"))
     assert "prefers-color-scheme: dark" in page
     assert "gradlite ∝ x^1.95" in page
+    assert "9 in single cases" in page
+    assert page.count("JAX jit: failed (") == 1
 
 
 def test_the_page_names_machine_date_commit_noise_and_what_is_missing(tmp_path):
