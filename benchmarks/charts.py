@@ -144,7 +144,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = 
 def ratio_chart(title: str, bars: Sequence[Bar], left_words: str, right_words: str, width: float = WIDTH) -> str:
     """Ratios on a logarithmic axis as bars from 1 to the left (below 1) or to the right, with their quartiles."""
     height = 20 + 22 * len(bars) + 36
-    labels = min(max(text_width(bar.label) for bar in bars) + 12, width / 2.2)
+    labels = min(max(text_width(bar.label) for bar in bars) + 12, width / 2)
     columns = max(text_width(bar.text, 11) for bar in bars) + 12
     ends = [value for bar in bars for value in (bar.value, *(bar.range or ()))]
     low, high = min(1 / 1.5, max(min(ends), 1e-6)) / 1.05, max(1.5, *ends) * 1.05

@@ -101,5 +101,5 @@ def cpu_against_gpu(documents: Sequence[Document]) -> str:
         cells += [slow_document.machine_name, fast_document.gpu_name or fast_document.machine_name]
         table.rows.append([Cell(case_name(case)), *map(Cell, cells)])
         bars.append(Bar(case_name(case), fast.rival, ratio, f"{number(1 / ratio)}× as fast"))
-    chart = ratio_chart("GPU against CPU", bars, "GPU faster", "CPU faster", 640)
-    return charts([figure("GPU against CPU", chart, "time on the GPU over time on the CPU")], wide=True) + html(table)
+    chart = ratio_chart("GPU against CPU", bars, "GPU faster", "CPU faster", 480)
+    return charts([figure("GPU against CPU", chart, "time on the GPU over time on the CPU")]) + html(table)

@@ -89,6 +89,7 @@ svg .limit { stroke-dasharray: 4 3; }
 svg .halo { stroke: var(--card); stroke-width: 3.5; }
 svg .pointname, svg .roofname { paint-order: stroke; stroke: var(--card); stroke-width: 3px; }
 svg .roof { stroke: var(--ink); stroke-width: 2; stroke-linejoin: round; }
+@media (max-width: 640px) { tbody th { white-space: normal; min-width: 9rem; } th, td { padding: 0.25rem 0.45rem; } }
 @media print { details > * { display: block; } nav { display: none; } }
 """
 

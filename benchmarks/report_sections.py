@@ -26,7 +26,8 @@ from benchmarks.report_tables import (
 )
 from benchmarks.roofline import ceilings, reached
 
-WIDE = 640.0
+# The width of bar charts with long labels.
+WIDE = 480.0
 FASTER, SLOWER = "gradlite faster", "slower"
 
 
@@ -197,7 +198,7 @@ def kernels(document: Document) -> str:
         return ""
     parts = []
     if (ratios := ratio_bars(found, "", WIDE)) is not None:
-        parts.append(charts([figure("Kernels", ratios, "our time over the best peer's")], wide=True))
+        parts.append(charts([figure("Kernels", ratios, "our time over the best peer's")]))
     parts.append(folded("Table", "".join(map(html, suite_tables("kernels", document)))))
     return "\n".join(parts)
 
@@ -217,13 +218,12 @@ def roofline(document: Document) -> str:
                 fractions.append(Bar(label, ours.rival, 100 * r.fraction, f"{100 * r.fraction:.0f} %", tip=tip))
         if not fractions:
             continue
-        figures = []
         if (picture := _roofline_picture(measurements, document)) is not None:
-            figures.append(figure(f"{title} below the roof", picture, "filled: gradlite; hollow: the best peer"))
+            remark = "filled: gradlite; hollow: the best peer"
+            parts.append(charts([figure(f"{title} below the roof", picture, remark)], wide=True))
         chart = bar_chart("fraction of the ceiling", fractions, "% of what the ceilings allow", 100.0, WIDE)
         remark = "gradlite; beyond 100 %: data stayed in a cache"
-        figures.append(figure(f"{title}: fraction of the ceiling reached", chart, remark))
-        parts.append(charts(figures, wide=True))
+        parts.append(charts([figure(f"{title}: fraction of the ceiling reached", chart, remark)]))
         parts.append(folded("Table", html(ceilings_table(f"{title} against the ceilings", measurements, document))))
     return "\n".join(parts)
 
