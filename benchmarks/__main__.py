@@ -1,4 +1,4 @@
-"""``python -m benchmarks [suite ...]``: how fast it is here, beside what else is installed; and what to do with results.
+"""``python -m benchmarks [suite ...]``: how fast it is here, beside what else is installed; and what became of it.
 
 python -m benchmarks --setting quick          all suites: models, kernels, overhead, scale
 python -m benchmarks kernels --rivals gradlite-cpu,torch-eager

@@ -1,4 +1,4 @@
-"""What this machine can do at best: bytes copied a second, multiply-adds a second, launches; measured in the same run."""
+"""What this machine can do at best, measured in the same run: bytes copied, multiply-adds, launches."""
 
 from __future__ import annotations
 

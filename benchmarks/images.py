@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -37,3 +38,15 @@ def images_for_accuracy(directory: Path, setting: str) -> Images:
     labels = [y.astype(np.int64) for y in (y_train, y_test)]
     np.savez(path, x_train=flat[0], x_test=flat[1], y_train=labels[0], y_test=labels[1])
     return Images(name, str(path))
+
+
+def train_until(
+    target: float, epochs: int, labels: np.ndarray, train: Callable[[], Any], answers: Callable[[], np.ndarray]
+) -> dict[str, float]:
+    """Train epoch by epoch until the share of right ``answers`` reaches ``target``; how it went."""
+    share, epoch = 0.0, 0
+    while epoch < epochs and share < target:
+        train()
+        epoch += 1
+        share = float((answers() == labels).mean())
+    return {"epochs": epoch, "accuracy": share}

@@ -71,6 +71,7 @@ def gpu() -> dict[str, Any] | None:
         "name": name.decode() if isinstance(name, bytes) else str(name),
         "driver": int(cupy.cuda.runtime.driverGetVersion()),
         "cuda": int(cupy.cuda.runtime.runtimeGetVersion()),
+        "cupy": str(cupy.__version__),
         "memory_gib": round(memory / 2**30, 1) if memory else None,
         "multiprocessors": int(properties["multiProcessorCount"]),
     }

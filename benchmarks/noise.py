@@ -55,11 +55,12 @@ class Noise:
         spreads = [spread(row) for row in samples if len(row) > 1]
         wide = statistics.median(spreads) if spreads else 0.0
         often = self.disturbed / self.samples if self.samples else 0.0
-        note = (
-            f"Quartiles lie {wide:.0%} of the median apart, as the median of all cases. "
-            f"{self.disturbed} of {self.samples} samples met foreign load above {FOREIGN:.0%}, "
-            f"{self.repeated} were taken again."
-        )
+        note = f"Quartiles lie {wide:.0%} of the median apart, as the median of all cases."
+        if self.samples:
+            note += (
+                f" {self.disturbed} of {self.samples} samples met foreign load above {FOREIGN:.0%}, "
+                f"{self.repeated} were taken again."
+            )
         return {
             "spread": wide,
             "disturbed": often,

@@ -1,4 +1,4 @@
-"""Ways to measure a case: in turns, from the start of a process, and what needs no clock. Each returns samples by rival."""
+"""Ways to measure a case: in turns, from the start of a process, without a clock. Each returns samples by rival."""
 
 from __future__ import annotations
 

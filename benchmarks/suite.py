@@ -150,10 +150,13 @@ class Run:
 
     def worker(self, name: str) -> Worker:
         """The process of a rival, started if there is none."""
-        if name not in self.workers or not self.workers[name].alive:
-            self.workers[name] = Worker(name, self.threads)
-            self.workers[name].ready()
-        return self.workers[name]
+        found = self.workers.get(name)
+        if found is None or not found.alive:
+            if found is not None:
+                found.end()
+            found = self.workers[name] = Worker(name, self.threads)
+            found.ready()
+        return found
 
     def end_workers(self) -> None:
         """End all processes."""

@@ -64,7 +64,7 @@ def training_step(model: str, batch: int) -> dict[str, float]:
 
 
 def prediction(model: str, batch: int) -> dict[str, float]:
-    """A forward pass: parameters and the batch are read, outputs of hidden layers written and read, the last written."""
+    """A forward pass: parameters and the batch read, outputs of hidden layers written and read, the last written."""
     count = Count(architecture(model))
     *hidden, last = count.activations
     floats = count.parameters + batch * (count.inputs + 2 * sum(hidden) + last)

@@ -33,7 +33,7 @@ class Worker:
         environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
         self.started = time.perf_counter()
-        self.errors = tempfile.TemporaryFile()
+        self.errors = tempfile.TemporaryFile()  # noqa: SIM115, closed by ``end``
         self.process = subprocess.Popen(
             [sys.executable, "-m", "benchmarks.worker", name, str(threads)],
             stdin=subprocess.PIPE,
@@ -98,7 +98,9 @@ class Worker:
             before = now
 
     def end(self) -> None:
-        """End the process."""
+        """End the process, if it has not ended, and let go of its pipes."""
+        if self.errors.closed:
+            return
         self.process.kill()
         self.process.communicate()
         self.errors.close()
@@ -107,5 +109,4 @@ class Worker:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.process.returncode is None:
-            self.end()
+        self.end()

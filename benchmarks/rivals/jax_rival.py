@@ -1,4 +1,4 @@
-"""JAX without a framework: the networks, Adam and batch normalization written out, a step under jit or an epoch under scan.
+"""JAX without a framework: networks, Adam and batch normalization written out; a step under jit, an epoch under scan.
 
 The same work as Keras does: batches gathered from the data in a new order each epoch, dropout, running averages of
 batch normalization, Adam with its bias correction, loss and right answers summed up.
@@ -15,6 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import lax
 
+from benchmarks.images import train_until
 from benchmarks.models import architecture, data
 
 Work = Callable[[], Any]
@@ -187,12 +188,11 @@ def configure(threads: int, scan: bool = False) -> dict[str, Any]:
         def work() -> dict[str, Any]:
             training = Training("mnist", batch, arrays["x_train"][:whole], arrays["y_train"][:whole])
             net = jax.jit(lambda trained, x: apply("mnist", trained, training.state["running"], x)[0].argmax(1))
-            for epoch in range(epochs):
-                training.epoch()
-                right = np.asarray(net(training.state["trained"], arrays["x_test"])) == arrays["y_test"]
-                if right.mean() >= target:
-                    break
-            return {"epochs": epoch + 1, "accuracy": float(right.mean())}
+
+            def answers() -> np.ndarray:
+                return np.asarray(net(training.state["trained"], arrays["x_test"]))
+
+            return train_until(target, epochs, arrays["y_test"], training.epoch, answers)
 
         return work
 

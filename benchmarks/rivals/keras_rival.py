@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from benchmarks.images import train_until
 from benchmarks.models import data, keras_model
 
 Work = Callable[[], Any]
@@ -53,12 +54,14 @@ def tasks(keras: Any, **compile_options: Any) -> dict[str, Any]:
 
         def work() -> dict[str, Any]:
             net = keras_model(keras, "mnist")
-            for epoch in range(epochs):
+
+            def train() -> None:
                 net.fit(arrays["x_train"], arrays["y_train"], batch_size=batch, verbose=0)
-                right = net.predict(arrays["x_test"], batch_size=1000, verbose=0).argmax(1) == arrays["y_test"]
-                if right.mean() >= target:
-                    break
-            return {"epochs": epoch + 1, "accuracy": float(right.mean())}
+
+            def answers() -> np.ndarray:
+                return net.predict(arrays["x_test"], batch_size=1000, verbose=0).argmax(1)
+
+            return train_until(target, epochs, arrays["y_test"], train, answers)
 
         return work
 

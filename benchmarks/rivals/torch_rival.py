@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from benchmarks.images import train_until
 from benchmarks.models import architecture, data
 
 Work = Callable[[], Any]
@@ -46,7 +47,7 @@ def network(model: str) -> nn.Sequential:
 
 
 def tensors(*arrays: np.ndarray) -> list[torch.Tensor]:
-    """Arrays as tensors; images (n, height, width, channels) as (n, channels, height, width), channels last in memory."""
+    """Arrays as tensors; images (n, height, width, channels) as (n, channels, height, width) of the same memory."""
     made = [torch.from_numpy(np.ascontiguousarray(array)) for array in arrays]
     return [t.permute(0, 3, 1, 2) if t.ndim == 4 else t for t in made]
 
@@ -130,18 +131,17 @@ def configure(threads: int, compiled: bool = False) -> dict[str, Any]:
 
     def accuracy(path: str, target: float, batch: int, epochs: int) -> Work:
         arrays = np.load(path)
-        test, answers = arrays["x_test"], arrays["y_test"]
+        labels = arrays["y_train"].astype(np.int64)
 
         def work() -> dict[str, Any]:
-            training = Training("mnist", batch, arrays["x_train"], arrays["y_train"].astype(np.int64), compiled)
-            for epoch in range(epochs):
-                training.epoch()
+            training = Training("mnist", batch, arrays["x_train"], labels, compiled)
+
+            @torch.inference_mode()
+            def answers() -> np.ndarray:
                 training.net.eval()
-                with torch.inference_mode():
-                    right = training.net(torch.from_numpy(test)).argmax(1).numpy() == answers
-                if right.mean() >= target:
-                    break
-            return {"epochs": epoch + 1, "accuracy": float(right.mean())}
+                return training.net(torch.from_numpy(arrays["x_test"])).argmax(1).numpy()
+
+            return train_until(target, epochs, arrays["y_test"], training.epoch, answers)
 
         return work
 

@@ -10,7 +10,7 @@ import pytest
 from devices import emulated
 
 import gradlite
-from benchmarks.rivals import data, keras_model
+from benchmarks.models import data, keras_model
 from gradlite.backends.cuda.graphs import GraphReplay, ListReplay, bound
 from gradlite.training import replay
 
