@@ -1,11 +1,9 @@
-"""The kinds of charts: lines with labels at their ends, bars, ratios around 1, and the roofline."""
+"""The kinds of charts: lines with labels at their ends, bars, ratios around 1; the roofline has a file of its own."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from itertools import pairwise
 
 from benchmarks.charts_svg import Axis, Canvas, axis_around, number, short, spread, text_width
 from benchmarks.report_rivals import Rival, rival
@@ -34,17 +32,6 @@ class Bar:
     text: str = ""
     range: tuple[float, float] | None = None
     tip: str = ""
-
-
-@dataclass(frozen=True)
-class Point:
-    """A point of the roofline: operations a byte, and operations a second."""
-
-    label: str
-    rival: str
-    intensity: float
-    rate: float
-    tip: str
 
 
 def colour(look: Rival) -> str:
@@ -189,81 +176,3 @@ def _cut(text: str, width: float, bold: bool = False) -> str:
         keep -= 1
         cut = f"{text[: keep - keep // 2]}…{text[len(text) - keep // 2 :]}"
     return cut
-
-
-def roofline_chart(title: str, bandwidth: float, peak: float, points: Sequence[Point]) -> str:
-    """What the ceilings allow, and what was reached: GFLOP/s over FLOP a byte, both logarithmic.
-
-    The roof is min(peak, bandwidth * intensity), after Williams, Waterman and Patterson (2009). Ours are filled, and
-    named where there is room; peers are hollow.
-    """
-    width, height = 640.0, 430.0
-    left, right, top, bottom = 50.0, 620.0, 30.0, 386.0
-    ridge = peak / bandwidth
-    xs = [p.intensity for p in points] + [ridge / 8, ridge * 8]
-    ys = [p.rate for p in points] + [peak, bandwidth * min(xs)]
-    x_axis, y_axis = axis_around(xs, left, right, True), axis_around([*ys, peak * 1.3], bottom, top, True)
-    canvas = Canvas(title, width, height)
-    canvas.vertical_axis(y_axis, left, right, "GFLOP/s")
-    canvas.horizontal_axis(x_axis, top, bottom, "operations a byte (FLOP/byte)", x_axis.ticks(9))
-    first = max(x_axis.low, y_axis.low / bandwidth)
-    roof = [(first, bandwidth * first), (ridge, peak), (x_axis.high, peak)]
-    canvas.line(
-        [(x_axis(x), y_axis(y)) for x, y in roof], "roof", tip=f"{number(bandwidth)} GB/s, {number(peak)} GFLOP/s"
-    )
-    taken: list[tuple[float, float, float, float]] = []
-    taken.append(
-        _label(canvas, right - 4, y_axis(peak) - 8, f"matrix product: {number(peak)} GFLOP/s", "end", "roofname")
-    )
-    middle = first**0.75 * ridge**0.25
-    slope = -math.degrees(math.atan2(y_axis(bandwidth * middle) - y_axis(peak), x_axis(ridge) - x_axis(middle)))
-    x, y = x_axis(middle), y_axis(bandwidth * middle)
-    taken += [(x - 8 + 12 * i, y - 22 - 12 * i, x + 8 + 12 * i, y - 2 - 12 * i) for i in range(-4, 4)]
-    canvas.parts.append(
-        f'<text class="roofname" text-anchor="middle" transform="translate({x - 6:.1f} {y - 8:.1f}) '
-        f'rotate({slope:.1f})">copy: {number(bandwidth)} GB/s</text>'
-    )
-    taken += _along(roof, x_axis, y_axis)
-    places = [(x_axis(p.intensity), y_axis(p.rate)) for p in points]
-    taken += [(x - 5, y - 5, x + 5, y + 5) for x, y in places]
-    for p, (x, y) in sorted(zip(points, places), key=lambda pair: rival(pair[0].rival).ours):
-        look = rival(p.rival)
-        canvas.marker(x, y, look.marker, 5 if look.ours else 4, "mark" if look.ours else "hollow", colour(look), p.tip)
-    for p, (x, y) in zip(points, places):
-        if rival(p.rival).ours:
-            _name(canvas, p.label, x, y, taken, (left, top, right, bottom))
-    return canvas.svg()
-
-
-def _along(roof: Sequence[tuple[float, float]], x_axis: Axis, y_axis: Axis) -> list[tuple[float, float, float, float]]:
-    """Small boxes along the roof, for names to keep off it."""
-    boxes = []
-    for (x0, y0), (x1, y1) in pairwise(roof):
-        for i in range(41):
-            x = x_axis(x0) + (x_axis(x1) - x_axis(x0)) * i / 40
-            y = y_axis(y0) + (y_axis(y1) - y_axis(y0)) * i / 40
-            boxes.append((x - 3, y - 3, x + 3, y + 3))
-    return boxes
-
-
-def _label(canvas: Canvas, x: float, y: float, text: str, anchor: str, kind: str) -> tuple[float, float, float, float]:
-    """Write text, and return the room it takes."""
-    canvas.text(x, y, text, anchor, kind)
-    width = text_width(text, 11)
-    left = x - width if anchor == "end" else x
-    return left, y - 11, left + width, y + 4
-
-
-def _name(
-    canvas: Canvas, text: str, x: float, y: float, taken: list[tuple[float, float, float, float]],
-    bounds: tuple[float, float, float, float],
-) -> None:  # fmt: skip
-    """Name a point beside it, where no other name or point is; not at all where there is no room."""
-    width = text_width(text, 11)
-    for dx, dy in ((8, 4), (-8 - width, 4), (-width / 2, -9), (-width / 2, 17), (8, -8), (8, 16), (-8 - width, -8)):
-        box = (x + dx, y + dy - 10, x + dx + width, y + dy + 3)
-        inside = box[0] >= bounds[0] and box[1] >= bounds[1] and box[2] <= bounds[2] and box[3] <= bounds[3]
-        if inside and not any(box[0] < t[2] and t[0] < box[2] and box[1] < t[3] and t[1] < box[3] for t in taken):
-            canvas.text(x + dx, y + dy, text, "start", "pointname")
-            taken.append(box)
-            return

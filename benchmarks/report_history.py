@@ -31,8 +31,9 @@ def day_name(value: float) -> str:
 def history(documents: Sequence[Document]) -> str:
     """For every machine: the cases that were measured more than once, over time, and the ratios to the best peer."""
     parts = []
-    for machine in dict.fromkeys(d.machine_name for d in documents):
-        of = [d for d in documents if d.machine_name == machine]
+    devices = [(d.kind, d.gpu_name if d.kind == "gpu" and d.gpu_name else d.machine_name) for d in documents]
+    for device in dict.fromkeys(devices):
+        of, machine = [d for d, its in zip(documents, devices) if its == device], device[1]
         cases: dict[str, list[tuple[Document, list[Measurement]]]] = {}
         for document in of:
             for case, measurements in by_case(document.suite("models")).items():

@@ -7,7 +7,8 @@ from collections.abc import Iterable, Sequence
 from html import escape
 from typing import Any
 
-from benchmarks.charts import WIDTH, Bar, Line, Point, bar_chart, colour, line_chart, ratio_chart, roofline_chart
+from benchmarks.charts import WIDTH, Bar, Line, bar_chart, colour, line_chart, ratio_chart
+from benchmarks.charts_roofline import Point, roofline_chart
 from benchmarks.charts_svg import Canvas, number, short
 from benchmarks.documents import Document, Measurement
 from benchmarks.report_page import charts, figure, folded
@@ -24,7 +25,7 @@ from benchmarks.report_tables import (
     rivals_table,
     suite_tables,
 )
-from benchmarks.roofline import ceilings, reached
+from benchmarks.roofline import ceilings, peaks, reached
 
 # The width of bar charts with long labels.
 WIDE = 480.0
@@ -91,6 +92,7 @@ def _ceilings(d: Document) -> str:
     names = {
         "copy_gb_s": ("copy", "GB/s"),
         "sgemm_gflop_s": ("matrix product", "GFLOP/s"),
+        "sgemm_exact_gflop_s": ("exact float32 product", "GFLOP/s"),
         "launch_us": ("launch", "us"),
     }
     told = []
@@ -242,9 +244,9 @@ def _roofline_picture(measurements: Sequence[Measurement], document: Document) -
             )
             points.append(Point(name.replace(", training step", ""), m.rival, r.intensity, r.gflop_s, tip))
     of = ceilings(document, points[0].rival) if points else {}
-    if not of.get("copy_gb_s") or not of.get("sgemm_gflop_s"):
+    if not of.get("copy_gb_s") or not peaks(of):
         return None
-    return roofline_chart("roofline", of["copy_gb_s"], of["sgemm_gflop_s"], points)
+    return roofline_chart("roofline", of["copy_gb_s"], peaks(of), points)
 
 
 def overhead(document: Document) -> str:

@@ -107,10 +107,20 @@ def plain(table: Table) -> str:
 def case_name(case: str) -> str:
     """A case in words: "mnist/train/32" is "MNIST network, training step, batch 32"."""
     *parts, last = case.split("/")
-    words = [WORDS.get(part, part.replace("_", " ")) for part in (*parts, last)]
+    words = [_word(part) for part in (*parts, last)]
     if last.isdecimal() and OF_BATCHES.intersection(parts):
         words[-1] = f"batch {last}"
     return ", ".join(words)
+
+
+def _word(part: str) -> str:
+    """A part of a case in words, precision and cache behind a hyphen included."""
+    ends = []
+    for suffix, meaning in (("-cold", "cold cache"), ("-tf32", "TF32"), ("-bf16", "bfloat16")):
+        if part.endswith(suffix):
+            part = part.removesuffix(suffix)
+            ends.insert(0, meaning)
+    return " ".join([WORDS.get(part, part.replace("_", " ")), *ends])
 
 
 def amount(value: float, unit: str) -> str:

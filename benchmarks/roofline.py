@@ -45,6 +45,28 @@ def ceilings(document: Document, rival: str) -> dict[str, float]:
     return found["gpu"] if on_gpu and isinstance(found.get("gpu"), dict) else found
 
 
+def peak(m: Measurement, of: dict[str, float]) -> float | None:
+    """GFLOP/s that products reach at best in the measurement's precision.
+
+    On a GPU kernels say theirs in their name; those that say nothing, and all on the CPU, are exact float32. Training
+    steps on a GPU use TF32.
+    """
+    kernel = m.case.partition("/")[0]
+    if "-bf16" in kernel:
+        return of.get("bf16_gflop_s")
+    if m.suite == "kernels" and "-tf32" not in kernel:
+        return of.get("sgemm_exact_gflop_s") or of.get("sgemm_gflop_s")
+    return of.get("sgemm_gflop_s")
+
+
+def peaks(of: dict[str, float]) -> dict[str, float]:
+    """The peaks that were measured, by name, for the picture."""
+    exact, main = of.get("sgemm_exact_gflop_s"), of.get("sgemm_gflop_s")
+    if not main:
+        return {}
+    return {"TF32 product": main, "float32 product": exact} if exact and exact < main else {"matrix product": main}
+
+
 def reached(m: Measurement, document: Document) -> Reached | None:
     """Compare with the ceilings; None without known work, a time, or the ceilings that the work needs.
 
@@ -53,9 +75,9 @@ def reached(m: Measurement, document: Document) -> Reached | None:
     of = ceilings(document, m.rival)
     work, seconds = m.work or {}, m.seconds
     flop, moved = work.get("flop") or 0.0, work.get("bytes") or 0.0
-    peak, bandwidth = of.get("sgemm_gflop_s"), of.get("copy_gb_s")
-    if not seconds or not (flop or moved) or (flop and not peak) or (moved and not bandwidth):
+    highest, bandwidth = peak(m, of), of.get("copy_gb_s")
+    if not seconds or not (flop or moved) or (flop and not highest) or (moved and not bandwidth):
         return None
-    compute = flop / (1e9 * peak) if flop and peak else 0.0
+    compute = flop / (1e9 * highest) if flop and highest else 0.0
     memory = moved / (1e9 * bandwidth) if moved and bandwidth else 0.0
     return Reached(seconds, flop, moved, max(compute, memory), "memory" if memory >= compute else "arithmetic")

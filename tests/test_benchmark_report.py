@@ -244,6 +244,19 @@ def test_the_floor_is_set_by_whichever_ceiling_is_lower():
     assert reached(first, documents.parse(document(ceilings={}))) is None
 
 
+def test_kernels_on_a_gpu_are_held_to_the_peak_of_their_precision():
+    d = document(kind="gpu", ceilings={"gpu": {"copy_gb_s": 1e3, "sgemm_gflop_s": 400.0, "sgemm_exact_gflop_s": 100.0}})
+    work = {"flop": 1e8, "bytes": 1.0}
+    fractions = {}
+    for suite, case in (("kernels", "matmul/square/1"), ("kernels", "matmul-tf32-cold/square/1"),
+                        ("kernels", "matmul-bf16/square/1"), ("models", "mnist/train/1")):  # fmt: skip
+        m = documents.parse({**d, "measurements": [measurement(case, "gradlite-cuda", [1.0], suite=suite, work=work)]})
+        r = reached(m.measurements[0], m)
+        fractions[case.partition("/")[0]] = r and round(r.fraction, 6)
+    assert fractions == {"matmul": 1.0, "matmul-tf32-cold": 0.25, "matmul-bf16": None, "mnist": 0.25}
+    assert report_tables.case_name("matmul-tf32-cold/square/1") == "matrix product TF32 cold cache, square, 1"
+
+
 @pytest.mark.parametrize(
     ("value", "text"), [(0, "0"), (1234.4, "1234"), (99.96, "100"), (12.34, "12.3"), (1, "1.00"), (0.01234, "0.0123")]
 )
@@ -398,7 +411,12 @@ def two_runs_and_a_gpu() -> list[dict[str, Any]]:
     return [
         full(1, date="2026-10-01T10:00:00Z"),
         full(2, missing={f"jax-jit in models/mnist/train/{i}": "failed" for i in range(9)}),
-        document(*gpu_rows, kind="gpu", machine=machine, ceilings={"gpu": {"copy_gb_s": 2e3, "sgemm_gflop_s": 4e4}}),
+        document(
+            *gpu_rows,
+            kind="gpu",
+            machine=machine,
+            ceilings={"gpu": {"copy_gb_s": 2e3, "sgemm_gflop_s": 4e4, "sgemm_exact_gflop_s": 1e4}},
+        ),
     ]
 
 
