@@ -171,9 +171,9 @@ def parse(data: Any, name: str = "document") -> Document:
     measurements = [_measurement(m, f"{name}: measurement {i}") for i, m in enumerate(data["measurements"])]
     seen: set[tuple[str, str, str]] = set()
     for m in measurements:
-        if (key := (m.suite, m.case, m.rival)) in seen:
+        if (m.suite, m.case, m.rival) in seen:
             raise DocumentError(f"{name}: {m.suite} {m.case} of {m.rival} is there twice.")
-        seen.add(key)
+        seen.add((m.suite, m.case, m.rival))
     for i, fit in enumerate(data.get("fits") or []):
         if not isinstance(fit, dict) or not {"case", "rival", "x", "y", "exponent"} <= fit.keys():
             raise DocumentError(f"{name}: fit {i} lacks one of 'case', 'rival', 'x', 'y', 'exponent'.")

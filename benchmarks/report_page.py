@@ -97,8 +97,8 @@ svg .roof { stroke: var(--ink); stroke-width: 2; stroke-linejoin: round; }
 def page(title: str, body: str) -> str:
     """A complete HTML document."""
     light, dark = (
-        "\n".join([*(f"{name}: {value};" for name, value in theme.items()), variables(number)])
-        for number, theme in enumerate((LIGHT, DARK))
+        "\n".join([*(f"{name}: {value};" for name, value in theme.items()), variables(dark)])
+        for dark, theme in ((False, LIGHT), (True, DARK))
     )
     return f"""<!DOCTYPE html>
 <html lang="en">

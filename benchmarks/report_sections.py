@@ -53,9 +53,9 @@ def summary(document: Document) -> str:
     }
     cards = "".join(f"<div><h3>{name}</h3>{text}</div>" for name, text in facts.items())
     lines = [headline(d, suite) for suite in ("models", "kernels") if d.suite(suite)]
-    told = "".join(f"<p>{escape(line)}</p>" for line in lines)
+    standing_words = "".join(f"<p>{escape(line)}</p>" for line in lines)
     listed = [f"{rival(name).label}: {text}" for name, text in configurations]
-    return told + f'<div class="facts">{cards}</div>' + (folded("How each was run", _list(listed)) if listed else "")
+    return standing_words + f'<div class="facts">{cards}</div>' + (folded("How each was run", _list(listed)) if listed else "")
 
 
 def _missing(d: Document) -> str:

@@ -115,7 +115,7 @@ def case_name(case: str) -> str:
 
 def _word(part: str) -> str:
     """A part of a case in words, precision and cache behind a hyphen included."""
-    ends = []
+    ends: list[str] = []
     for suffix, meaning in (("-cold", "cold cache"), ("-tf32", "TF32"), ("-bf16", "bfloat16")):
         if part.endswith(suffix):
             part = part.removesuffix(suffix)
