@@ -239,7 +239,7 @@ def others(gpu: Any, clock: Clock, small: bool) -> Iterator[dict[str, Any]]:
 
 
 def ceilings(gpu: Any, clock: Clock, small: bool, torch: Any) -> dict[str, float]:
-    """Gigabytes copied a second, products of the vendor's in exact float32 and in TF32, microseconds of a launch."""
+    """Gigabytes copied a second, products of the vendor's in every precision, microseconds of a launch."""
     size, side, calls = (1000, 8, 5) if small else (2**27, 8192, 2000)
     source, target = gpu.full((size,), 1), gpu.empty((size,), np.float32)
     a, b, out = (gpu.full((side, side), 1) for _ in range(3))
@@ -249,11 +249,12 @@ def ceilings(gpu: Any, clock: Clock, small: bool, torch: Any) -> dict[str, float
     }
     if torch is not None:
         vendors["sgemm_gflop_s"] = torch_product(torch, a, b, "high")
-    amounts = {"copy_gb_s": 2 * source.nbytes, "sgemm_exact_gflop_s": 2 * side**3, "sgemm_gflop_s": 2 * side**3}
+        vendors["bf16_gflop_s"] = torch_product(torch, a, b, "medium")
     found = {}
     for name, call in vendors.items():
         call()
-        found[name] = 1e-3 * amounts[name] / min(clock.between(call, 1) for _ in range(3 if small else 7))
+        amount = 2 * source.nbytes if name == "copy_gb_s" else 2 * side**3
+        found[name] = 1e-3 * amount / min(clock.between(call, 1) for _ in range(3 if small else 7))
     # Without PyTorch there is no TF32 of the vendor's.
     found.setdefault("sgemm_gflop_s", found["sgemm_exact_gflop_s"])
     x, y = gpu.full((1,), 1), gpu.empty((1,), np.float32)

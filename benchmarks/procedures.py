@@ -30,7 +30,7 @@ def turns(run: Run, case: Case, names: list[str], warmups: int = 2) -> Samples:
         with run.noting_failure(name, case):
             worker = run.worker(name)
             seconds = worker.request("prepare", task=case.task, arguments=case.arguments, warmups=warmups)["seconds"]
-            wanted = round(run.setting.sample / max(seconds, 1e-7)) if case.repeat else 1
+            wanted = 1 if case.seconds is None else round(case.seconds / max(seconds, 1e-7))
             repeats[name] = max(1, min(MOST_REPEATS, wanted))
             worker.quiet()
     samples: Samples = {name: [] for name in repeats}

@@ -134,7 +134,8 @@ class Run:
             if values:
                 self.keep(case, name, values)
         medians = [f"{name} {statistics.median(values):.4g}" for name, values in samples.items() if values]
-        print(f"{case.suite}/{case.name} [{case.unit}]: {', '.join(medians)}", flush=True)
+        if medians:
+            print(f"{case.suite}/{case.name} [{case.unit}]: {', '.join(medians)}", flush=True)
 
     def takes_part(self, name: str, case: Case) -> bool:
         """Whether a rival does what the case asks for."""
