@@ -58,7 +58,7 @@ def line_chart(
     points = [point for line in lines for point in line.points]
     names = [line.label or rival(line.rival).label for line in lines]
     widths = [text_width(name, bold=rival(line.rival).ours) for line, name in zip(lines, names)]
-    right = WIDTH - min(max(max(widths) + 18, 60), 190)
+    right = WIDTH - min(max(max(widths) + 20, 60), 222)
     left, top, bottom = 44.0, 28.0, height - 42
     values = sorted({x for x, _ in points})
     x_axis = _values_axis(values, left + 8, right - 6, log_x)
@@ -111,7 +111,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = 
     right = width - 58
     # Ours stand out where there are others.
     bold = {bar.rival for bar in bars if rival(bar.rival).ours} if len({bar.rival for bar in bars}) > 1 else set()
-    labels = min(max(text_width(bar.label, bold=bar.rival in bold) for bar in bars) + 12, width / 2)
+    labels = min(max(text_width(bar.label, bold=bar.rival in bold) for bar in bars) + 12, 0.55 * width)
     top = max(bar.range[1] if bar.range else bar.value for bar in bars)
     axis = Axis(0.0, max(top, limit or 0.0) * 1.04 or 1.0, labels, right)
     canvas = Canvas(title, width, height)
@@ -131,7 +131,7 @@ def bar_chart(title: str, bars: Sequence[Bar], unit: str, limit: float | None = 
 def ratio_chart(title: str, bars: Sequence[Bar], left_words: str, right_words: str, width: float = WIDTH) -> str:
     """Ratios on a logarithmic axis as bars from 1 to the left (below 1) or to the right, with their quartiles."""
     height = 20 + 22 * len(bars) + 36
-    labels = min(max(text_width(bar.label) for bar in bars) + 12, width / 2)
+    labels = min(max(text_width(bar.label) for bar in bars) + 12, 0.55 * width)
     columns = max(text_width(bar.text, 11) for bar in bars) + 12
     ends = [value for bar in bars for value in (bar.value, *(bar.range or ()))]
     low, high = min(1 / 1.5, max(min(ends), 1e-6)) / 1.05, max(1.5, *ends) * 1.05

@@ -22,7 +22,7 @@ def number(value: float) -> str:
 
 def text_width(text: str, size: float = 12, bold: bool = False) -> float:
     """About how wide a line is in the widest of the page's fonts: nothing here can measure it."""
-    ems = sum(0.36 if c in NARROW else 0.9 if c in "mwMW%…" else 0.72 if c.isupper() else 0.64 for c in text)
+    ems = sum(0.36 if c in NARROW else 0.9 if c in "mwMW%…^∝×" else 0.72 if c.isupper() else 0.64 for c in text)
     return ems * size * (1.13 if bold else 1.0)
 
 

@@ -30,13 +30,18 @@ def render(
     documents: Sequence[dict[str, Any] | Document], path: str | Path, skipped: dict[str, str] | None = None
 ) -> Path:
     """Write the page of these documents to a file, and return its path; DocumentError for one that is not sound."""
-    found = [d if isinstance(d, Document) else parse(d, f"document {i}") for i, d in enumerate(documents)]
+    found = [d if isinstance(d, Document) else parse(d, _name(d)) for d in documents]
     if not found:
         raise DocumentError("There is no document to report on; run `python -m benchmarks` first.")
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(html(found, skipped or {}), encoding="utf-8", newline="\n")
     return path
+
+
+def _name(data: Any) -> str:
+    """What to call a document that has no file's name."""
+    return f"the run of {data['date']}" if isinstance(data, dict) and "date" in data else "the document"
 
 
 def html(documents: Sequence[Document], skipped: dict[str, str]) -> str:

@@ -124,7 +124,7 @@ def page(title: str, body: str) -> str:
 def figure(title: str, picture: str, remark: str = "") -> str:
     """A picture with its caption."""
     note = f" <span>{escape(remark)}</span>" if remark else ""
-    return f"<figure><figcaption>{escape(title)}{note}</figcaption>\n{picture}\n</figure>"
+    return f"<figure><figcaption>{escape(title[:1].upper() + title[1:])}{note}</figcaption>\n{picture}\n</figure>"
 
 
 def charts(figures: list[str], wide: bool = False) -> str:

@@ -55,7 +55,11 @@ def summary(document: Document) -> str:
     lines = [headline(d, suite) for suite in ("models", "kernels") if d.suite(suite)]
     standing_words = "".join(f"<p>{escape(line)}</p>" for line in lines)
     listed = [f"{rival(name).label}: {text}" for name, text in configurations]
-    return standing_words + f'<div class="facts">{cards}</div>' + (folded("How each was run", _list(listed)) if listed else "")
+    return (
+        standing_words
+        + f'<div class="facts">{cards}</div>'
+        + (folded("How each was run", _list(listed)) if listed else "")
+    )
 
 
 def _missing(d: Document) -> str:
@@ -275,7 +279,7 @@ def scale(document: Document) -> str:
         lines = []
         for name, of in _by_rival(measurements).items():
             fit = fitted.get((group, name)) or fitted.get((f"scale/{group}", name))
-            label = f"{rival(name).label} ∝ x^{fit['exponent']:.2f}" if fit else ""
+            label = f"{rival(name).label} x^{fit['exponent']:.2f}" if fit else ""
             lines.append(Line(name, [(x, m.median) for x, m in of], label, _power(fit) if fit else []))
         if not lines or max(len(line.points) for line in lines) < 2:
             figures.append(bars(measurements))

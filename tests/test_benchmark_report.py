@@ -74,7 +74,8 @@ def full(seed: int = 0, **more: Any) -> dict[str, Any]:
         add("scale", "mlp/width/256", rival, "ms", 15 * scale)
     rows.append(measurement("launches/mnist/32", "gradlite-cpu", [20], suite="overhead", unit="count"))
     fit = {"case": "scale/mlp/width", "rival": "gradlite-cpu", "x": [64, 256], "y": [1, 15], "exponent": 1.95}
-    return document(*rows, fits=[{**fit, "interval": [1.9, 2.0]}], **more)
+    fits = [{**fit, "interval": [1.9, 2.0]}, {**fit, "rival": "gradlite-numpy"}]
+    return document(*rows, fits=fits, **more)
 
 
 # Statistics
@@ -433,7 +434,7 @@ def test_the_page_is_well_formed_complete_and_needs_nothing_else(tmp_path):
     assert all(svg.get("aria-label") for svg in pictures)
     assert all(tree.find(f".//*[@id='{link.get('href', '')[1:]}']") is not None for link in tree.iter("a"))
     assert "prefers-color-scheme: dark" in page
-    assert "gradlite ∝ x^1.95" in page
+    assert "gradlite (NumPy) x^1.95" in page
     assert "9 in single cases" in page
     assert page.count("JAX jit: failed (") == 1
 
