@@ -228,7 +228,7 @@ def roofline(document: Document) -> str:
             remark = "filled: gradlite; hollow: the best peer"
             parts.append(charts([figure(f"{title} below the roof", picture, remark)], wide=True))
         chart = bar_chart("fraction of the ceiling", fractions, "% of what the ceilings allow", 100.0, WIDE)
-        remark = "gradlite; beyond 100 %: data stayed in a cache"
+        remark = "gradlite; beyond 100 %: from a cache, or the copy was disturbed"
         parts.append(charts([figure(f"{title}: fraction of the ceiling reached", chart, remark)]))
         parts.append(folded("Table", html(ceilings_table(f"{title} against the ceilings", measurements, document))))
     return "\n".join(parts)
