@@ -68,6 +68,7 @@ class Run:
         self.suites = [suite for suite in SUITES if suite in arguments.suites or not arguments.suites]
         missing = {name: why_missing(name) for name in asked or RIVALS}
         self.rivals = [name for name, reason in missing.items() if reason is None]
+        self.left_out: dict[tuple[str, str], list[str]] = {}  # cases by rival and reason
         self.noise = Noise()
         self.workers: dict[str, Worker] = {}
         now = time.gmtime()
@@ -119,6 +120,8 @@ class Run:
         measured = self.document["measurements"]
         self.document["noise"] = self.noise.statement([m["samples"] for m in measured])
         self.document["fits"] = growth.fits(measured)
+        for (name, reason), cases in self.left_out.items():
+            self.document["missing"][f"{name} in some cases"] = f"{reason} (left out of {', '.join(cases)})"
         waiting = self.path.with_suffix(".tmp")
         waiting.write_text(json.dumps(self.document, indent=1), encoding="utf-8")
         waiting.replace(self.path)  # never half a file
@@ -126,13 +129,17 @@ class Run:
     def case(self, case: Case) -> None:
         """Measure a case, and keep the samples."""
         for name, reason in case.without.items():
-            if name in self.rivals:
-                self.document["missing"][f"{name} in {case.suite}/{case.name}"] = reason
+            if name in self.rivals and case.rivals is None:
+                self.left_out.setdefault((name, reason), []).append(f"{case.suite}/{case.name}")
         names = [name for name in self.rivals if self.takes_part(name, case)]
+        for worker in self.workers.values():
+            worker.result = None
         samples: Samples = PROCEDURES[case.how](self, case, names)
         for name, values in samples.items():
             if values:
-                self.keep(case, name, values)
+                found = self.workers[name].result if name in self.workers else None
+                told = "" if found is None else f"; {found['epochs']} epochs, {found['accuracy']:.1%} right in the end"
+                self.keep(case, name, values, note=f"{case.note}{told}" if told else case.note)
         medians = [f"{name} {statistics.median(values):.4g}" for name, values in samples.items() if values]
         if medians:
             print(f"{case.suite}/{case.name} [{case.unit}]: {', '.join(medians)}", flush=True)
@@ -180,10 +187,11 @@ class Run:
     def _turn(self, worker: Worker, repeats: int) -> tuple[float, float]:
         """Seconds of the work, and the share of the processors that others took."""
         window, before = Window(), self._own_seconds()
-        seconds = worker.request("run", repeats=repeats)["seconds"]
+        answer = worker.request("run", repeats=repeats)
         foreign = window.foreign(self._own_seconds() - before)
+        worker.result = answer["result"]
         worker.quiet()
-        return seconds, foreign
+        return answer["seconds"], foreign
 
     def _own_seconds(self) -> float:
         """Processor time of this process and all workers."""

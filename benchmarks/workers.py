@@ -29,6 +29,7 @@ class Worker:
 
     def __init__(self, name: str, threads: int) -> None:
         self.name = name
+        self.result: dict[str, Any] | None = None  # what the last run returned, such as how many epochs it took
         environment = {**os.environ, **RIVALS[name].environment}
         environment |= dict.fromkeys(THREAD_VARIABLES, str(threads))
         environment |= {"TF_CPP_MIN_LOG_LEVEL": "2", "PYTHONPATH": str(ROOT)}
