@@ -60,7 +60,8 @@ class Worker:
 
     def _answer(self, timeout: float) -> dict[str, Any]:
         assert self.process.stdout is not None
-        if not select.select([self.process.stdout], [], [], timeout)[0]:
+        # Windows cannot wait for a pipe for a limited time.
+        if os.name == "posix" and not select.select([self.process.stdout], [], [], timeout)[0]:
             self.end()
             raise WorkerError(f"no answer within {timeout:.0f} s")
         line = self.process.stdout.readline()
@@ -83,8 +84,10 @@ class Worker:
         return self.process.poll() is None
 
     def cpu_seconds(self) -> float:
-        """Processor time of all its threads so far."""
-        # The clock of another process, as clock_getcpuclockid makes it on Linux.
+        """Processor time of all its threads so far; 0 where the system does not say."""
+        if sys.platform != "linux":
+            return 0.0
+        # The clock of another process, as clock_getcpuclockid makes it.
         return time.clock_gettime((~self.process.pid << 3) | 2)
 
     def quiet(self) -> None:

@@ -1,7 +1,8 @@
 """Who is measured: every rival's libraries, environment and configuration, and why one is missing where it is.
 
 A rival runs in a process of its own (``benchmarks/worker.py``) with the module named here, whose ``TASKS`` say what
-it can do: ``train``, ``predict``, ``one_sample``, ``accuracy``, ``kernel``, ``operation``, ``inside``.
+it can do: ``train``, ``predict``, ``one_sample``, ``accuracy``, ``kernel``, ``operation``, ``inside``. The libraries
+of others run on the CPU here; what they do on a GPU is measured by ``python -m benchmarks gpu``.
 """
 
 from __future__ import annotations
@@ -68,27 +69,33 @@ RIVALS: dict[str, Rival] = {
         compiler=True,
     ),
     "keras-jax": Rival(
-        "keras_rival", ("keras", "jax"), FIT, "fit, compiled by default, {threads} threads", {"KERAS_BACKEND": "jax"}
+        "keras_rival",
+        ("keras", "jax"),
+        FIT,
+        "fit, compiled by default, {threads} threads",
+        {"KERAS_BACKEND": "jax", "JAX_PLATFORMS": "cpu"},
     ),
     "keras-tensorflow": Rival(
         "keras_rival",
         ("keras", "tensorflow"),
         FIT,
         "fit, compiled by default, {threads} threads",
-        {"KERAS_BACKEND": "tensorflow"},
+        {"KERAS_BACKEND": "tensorflow", "CUDA_VISIBLE_DEVICES": "-1"},
     ),
     "jax-jit": Rival(
         "jax_rival",
         ("jax",),
         (*FIT, "kernel"),
         "a hand-written step under jit, buffers donated, {threads} threads",
+        {"JAX_PLATFORMS": "cpu"},
     ),
     "jax-scan": Rival(
         "jax_rival",
         ("jax",),
         ("train",),
         "a hand-written step, an epoch of them under one lax.scan, {threads} threads",
-        options={"scan": True},
+        {"JAX_PLATFORMS": "cpu"},
+        {"scan": True},
     ),
     "autograd": Rival("autograd_rival", ("autograd",), ("operation",), "HIPS autograd"),
     "numpy": Rival("numpy_rival", ("numpy",), ("operation",), "forward alone: NumPy knows no gradient"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import json
 import sys
 
@@ -84,6 +85,26 @@ def test_rows_become_measurements_of_the_documents_form(gpu):
         ("mnist/train/32", "torch-captured"): [0.03],
     }
     assert parsed.ceilings == {"gpu": ceilings}
+
+
+def test_the_command_writes_its_document_and_the_report(gpu, monkeypatch, tmp_path, capsys):
+    times = {"samples": {"warm": [1.0, 2.0, 1.5], "cold": [3.0, 4.0, 3.5]}}
+    row = {"kernel": "matmul", "case": "square/8", "precision": "highest", "work": work.matrix_product(8, 8, 8)}
+    step = {
+        "model": "mnist",
+        "batch": 32,
+        "samples": {"gradlite": [20.0, 21.0]},
+        "work": work.training_step("mnist", 32),
+    }
+    ceilings = {"copy_gb_s": 1000.0, "sgemm_gflop_s": 10000.0, "sgemm_exact_gflop_s": 9000.0, "launch_us": 3.0}
+    rows = {"gpu_kernels": [{"ceilings": ceilings}, {**row, "times": {"gradlite": times}}], "gpu_steps": [step]}
+    monkeypatch.setattr(command, "measured", lambda module, small: rows[module])
+    command.run(argparse.Namespace(out=tmp_path, skip_tests=True, small=True))
+    document = documents.load(tmp_path / "gpu.json")
+    assert document.kind == "gpu"
+    assert len(document.measurements) == 3
+    assert document.gpu_name in (tmp_path / "gpu.html").read_text(encoding="utf-8")
+    assert "gpu.json" in capsys.readouterr().out
 
 
 def test_a_part_that_fails_leaves_its_error_in_the_report(monkeypatch):
