@@ -11,6 +11,9 @@ from typing import Any
 
 import pytest
 
+from benchmarks import readme
+from benchmarks.documents import load_all
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -80,8 +83,10 @@ def test_every_room_of_the_package_is_in_the_table() -> None:
     assert rooms - small - inner - named - shown_elsewhere == set()
 
 
-def test_the_figures_have_a_place() -> None:
-    assert README.index("<!-- figures:begin -->") < README.index("<!-- figures:end -->")
+def test_the_measured_part_is_what_the_committed_results_give() -> None:
+    documents, skipped = load_all()
+    assert not skipped
+    assert readme.replaced(README, readme.block(documents)) == README, "run `python -m benchmarks report --readme`"
 
 
 def test_the_names_of_the_lectures_imports_exist() -> None:
