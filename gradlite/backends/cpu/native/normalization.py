@@ -16,8 +16,9 @@ from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
 from gradlite.backends.reference.random import WORD, dropout_threshold
 
-# Numbers in a block of rows, or in a unit: what stays in the first-level cache. At least so many rows.
-BLOCK, FEWEST_ROWS = 4096, 8
+# Numbers in a block of rows, or in a unit: what stays in the first-level cache; but so many rows at least, and at most,
+# which are summed in float32.
+BLOCK, FEWEST_ROWS, MOST_ROWS = 4096, 8, 128
 # Bytes that moving one is worth.
 COST = 2
 
@@ -58,7 +59,7 @@ def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: 
     elif threshold > WORD or not is_state(state):
         return None
     c, shape, image = x.shape[-1], x.shape, (0, 0, 0)
-    pixels = max(FEWEST_ROWS, BLOCK // c)
+    pixels = _rows_of_block(c)
     if is_pooling(window, strides, padding):
         if tuple(window) != (2, 2) or tuple(strides) != (2, 2) or any(map(any, padding)) or x.ndim != 4:
             return None
@@ -71,6 +72,10 @@ def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: 
     parts = min(parts_for(COST * 8 * x.size), -(-total // pixels))
     factor = 1.0 if state is None else float(1 / np.float32(1.0 - rate))
     return _Cut((total, pixels, c, x, *image), shape, parts, state, threshold, factor)
+
+
+def _rows_of_block(c: int) -> int:
+    return min(max(FEWEST_ROWS, BLOCK // c), MOST_ROWS)
 
 
 def _vectors(c: int, *vectors: Any) -> bool:
@@ -89,7 +94,7 @@ def _outs(out: Any, shapes: tuple[tuple[int, ...], ...], *inputs: Any) -> tuple[
 def channel_statistics(x: Any, mean: Any, variance: Any) -> list[Launch]:
     """The launches that compute the mean and the population variance (c,) of every channel of x (..., c)."""
     c = x.shape[-1]
-    rows, step = x.size // c, max(FEWEST_ROWS, BLOCK // c)
+    rows, step = x.size // c, _rows_of_block(c)
     parts = min(parts_for(COST * 4 * x.size), -(-rows // step))
     means, squares, room = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(28 * c * parts)
     return [
