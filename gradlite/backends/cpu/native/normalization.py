@@ -41,12 +41,21 @@ class _Cut(NamedTuple):
     threshold: int
     factor: float
 
-    def room(self, extra: int = 0) -> tuple[Scratch, int]:
-        """Memory for drawing a unit's bytes, and ``extra`` before it, for each part; its bytes a part."""
-        drawn = 0 if self.state is None else 4 * ELEMENTS + self.words[1] * self.words[2] + ELEMENTS
-        size = max(64, extra + drawn)
-        size += -size % 64
+    def room(self, extra: int, with_bytes: bool) -> tuple[Scratch, int]:
+        """Memory for each part: ``extra``, the words that a unit's bytes are drawn from, and the bytes; its size."""
+        drawn = 0 if self.state is None else 4 * ELEMENTS + with_bytes * self.unit_bytes
+        size = extra + drawn + -(extra + drawn) % 64
         return Scratch(size * self.parts), size
+
+    @property
+    def unit_bytes(self) -> int:
+        """The bytes that say what of a unit is kept; the first of them is up to 3 behind the start."""
+        return self.words[1] * self.words[2] + 64
+
+    def kept(self) -> tuple[Scratch, int]:
+        """Memory for the bytes of all units; its size for one."""
+        units = 0 if self.state is None else -(-self.words[0] // self.words[1])
+        return Scratch(units * self.unit_bytes), self.unit_bytes
 
 
 def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: Padding) -> _Cut | None:
@@ -110,7 +119,7 @@ def _apply(
     c = cut.words[2]
     scale, shift = Scratch(4 * c), Scratch(4 * c)
     words = c, gamma, beta, mean, variance, float(epsilon), cut.factor, scale, shift
-    given = *cut.words, scale, shift, cut.state, cut.threshold, y, index, *cut.room()
+    given = *cut.words, scale, shift, cut.state, cut.threshold, y, index, *cut.room(0, True)
     return [Launch("normalization.coefficients", 1, words), Launch("normalization.apply", cut.parts, given)]
 
 
@@ -214,11 +223,12 @@ def batch_norm_max_pool2d_dropout_gradient(
     if outs is None or (cut.words[-1] and np.may_share_memory(outs[0], gradient)):
         return None
     totals, scale, slope, offset = (Scratch(size * c) for size in (16 * cut.parts, 4, 4, 4))
-    sums = *cut.words, mean, gradient, index, cut.state, cut.threshold, totals, *cut.room(8 * c)
+    kept = cut.kept()
+    sums = *cut.words, mean, gradient, index, cut.state, cut.threshold, totals, *cut.room(8 * c, False), *kept
     rows = x.size // c
     words = c, rows, cut.parts, totals, gamma, mean, variance, float(epsilon), cut.factor, scale, slope, offset
     factors = scale, slope, offset, activation == "relu"
-    given = *cut.words, gradient, index, cut.state, cut.threshold, *factors, outs[0], *cut.room()
+    given = *cut.words, gradient, index, cut.state, *factors, outs[0], *kept
     launches = [
         Launch("normalization.sums_of_gradient", cut.parts, sums),
         Launch("normalization.gradient_coefficients", 1, (*words, *outs[1:])),
