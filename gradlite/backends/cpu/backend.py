@@ -8,12 +8,14 @@ from itertools import groupby
 from typing import Any
 
 from gradlite.backends.base import Backend
+from gradlite.backends.cpu.rows import CpuRows
+from gradlite.backends.rows import Rows
 
 
 class CpuBackend(Backend):
     """The CPU."""
 
-    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         """One function that makes all calls in order; neighbours that have plans are one list of native launches."""
         steps: list[Callable[[], Any]] = []
         planned = [(call, _plan_of(call)) for call in calls]
@@ -25,6 +27,9 @@ class CpuBackend(Backend):
             else:
                 steps += [call for call, _ in group]
         return super().bind(steps)
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        return CpuRows(self, arrays, order)
 
 
 def _plan_of(call: Callable[[], Any]) -> Any:

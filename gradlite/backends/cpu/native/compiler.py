@@ -34,6 +34,7 @@ FAMILIES = (
     "products",
     "random",
     "reductions",
+    "rows",
     "softmax",
     "winograd",
 )

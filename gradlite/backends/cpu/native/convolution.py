@@ -11,6 +11,7 @@ from gradlite.backends.cpu.native import direct, winograd
 from gradlite.backends.cpu.native.direct import Window
 from gradlite.backends.cpu.native.launches import Plan
 from gradlite.backends.cpu.native.operands import are_plain
+from gradlite.backends.cpu.native.reductions import column_sum
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
 
@@ -93,6 +94,27 @@ def conv2d_weight_gradient(
     return Plan(out, correlate)
 
 
+def conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> Plan | None:
+    """The kernel's and the bias's."""
+    to_kernel, to_bias = out or (None, None)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    kernel = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    bias = column_sum(gradient, out=to_bias)
+    if kernel is None or bias is None:
+        return None
+    return Plan((kernel.result, bias.result), [*kernel.launches, *bias.launches])
+
+
 def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, out: Any, shape: Any) -> Plan | None:
     m = winograd.outputs_of_tiles(window)
     if not m and window.f < host_target().lanes // FEWEST_OF_LANES:
@@ -102,4 +124,4 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: boo
     return Plan(out, convolve(window, x, w, turned, bias, relu, out))
 
 
-PLANS = (conv2d, conv2d_input_gradient, conv2d_weight_gradient)
+PLANS = (conv2d, conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients)
