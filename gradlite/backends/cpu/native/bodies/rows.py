@@ -17,6 +17,8 @@ def select(part: int, parts: int, words: Any) -> None:
     size, count = words[2], words[3]
     table = integers(words[0], 2 + count)
     samples, order = table[0], table[1]
+    if samples == 0:
+        return  # the rows were cleared
     start = integers(words[1], 1)[0]
     first, last = share(size, part, parts)
     for i in range(first, last):
