@@ -15,7 +15,7 @@ from gradlite.backends.cpu import native
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="native kernels are switched off, or need numba")
 
 # The files of tests that native kernels for other processors pass as well.
-SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "random", "softmax")
+SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "pooling", "random", "softmax")
 
 
 def call(name, *arguments):
