@@ -33,7 +33,7 @@ class Steps:
 
     def __init__(self, model: Any, captured: bool) -> None:
         self._model = model
-        self._captured = captured and not getattr(model.optimizer, "waits_for_device", False)
+        self._captured = captured
         self._recorded: dict[Hashable, _Recorded] = {}
         self._seen: set[Hashable] = set()
         self._held: dict[Hashable, Batch] = {}

@@ -56,7 +56,8 @@ class Compiled(Layer):
             metrics: what is reported besides the loss, as a list; "accuracy" fits itself to the labels.
             weighted_metrics: metrics that take sample and class weights into account.
             run_eagerly: run every step's Python code, instead of recording a step once and replaying it.
-            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras, without effect.
+            steps_per_execution, jit_compile: accepted as in Keras, without effect.
+            auto_scale_loss: for a model of policy "mixed_float16", wrap the optimizer in a ``LossScaleOptimizer``.
 
         Raises:
             ValueError: for unknown names, with the nearest one, and for metrics in the place of ``loss_weights``.
@@ -68,7 +69,11 @@ class Compiled(Layer):
         chosen = optimizers.get(optimizer)
         compiled_loss = None if loss is None else CompiledLoss(loss, loss_weights)
         compiled_metrics = CompiledMetrics(metrics, weighted_metrics)
-        self.optimizer = chosen
+        mixed = self.dtype_policy.name == "mixed_float16" and auto_scale_loss
+        if mixed and chosen is not None and not isinstance(chosen, optimizers.LossScaleOptimizer):
+            self.optimizer = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
+        else:
+            self.optimizer = chosen
         self._compiled_loss = compiled_loss
         self._compiled_metrics = compiled_metrics
         self._loss_tracker = keras_metrics.Mean(name="loss")
@@ -83,6 +88,7 @@ class Compiled(Layer):
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
         }
 
     @property
@@ -139,7 +145,8 @@ class Compiled(Layer):
         y_pred = self(batch.x, training=True)
         self._check_labels(batch.unchecked, y_pred)
         loss = self._batch_loss(batch, y_pred, True)
-        self.optimizer.apply(grad(loss, variables, allow_unused=True), variables)
+        scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(grad(scaled, variables, allow_unused=True), variables)
         self._update_metrics(loss, batch, y_pred)
         return y_pred
 

@@ -239,3 +239,12 @@ def square_sum(*arrays: Any, out: Any = None) -> Any:
         return total
     out[...] = total
     return out
+
+
+@cpu_kernel
+def gated(go: Any, *arrays: Any, update: str, **attributes: Any) -> None:
+    """The reference's: here the host can look, and leaves the update out."""
+    from gradlite.backends.cpu import BACKEND
+
+    if go.item():
+        BACKEND.launch(update, *arrays, **attributes)

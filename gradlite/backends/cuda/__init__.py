@@ -12,6 +12,7 @@ FAMILIES = (
     "elementwise",
     "fused",
     "linear",
+    "loss_scaling",
     "normalization",
     "optimizers",
     "pooling",

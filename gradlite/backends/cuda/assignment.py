@@ -113,6 +113,9 @@ def assign_at(gpu: CudaBackend, target: Any, value: Any, *, index: Any) -> None:
         gpu.fallback("assign_at", target, value, index=index)
 
 
+CONDITIONS = (np.dtype(np.bool_), np.dtype(np.int32))
+
+
 @lru_cache(1024)
 def _where_entry(condition: np.dtype, a: np.dtype, b: np.dtype, computed: np.dtype, result: np.dtype) -> Entry:
     types = {"M": c_type(condition), "A": c_type(a), "B": c_type(b)}
@@ -125,7 +128,7 @@ def where(gpu: CudaBackend, condition: Any, a: Any, b: Any, *, out: Any = None) 
     arrays = [x if isinstance(x, gpu.array_type) else None for x in (condition, a, b)]
     # `add` has the promotion of `where`, but for booleans, which stay booleans in both.
     types = loop("add", kind_of(gpu, a), kind_of(gpu, b))
-    if types is None or arrays[0] is None or condition.dtype != np.bool_:
+    if types is None or arrays[0] is None or condition.dtype not in CONDITIONS:
         return gpu.fallback("where", condition, a, b, out=out)
     dtype = types[1]
     values = [0 if x is not None else number(y, dtype) for x, y in zip(arrays[1:], (a, b))]

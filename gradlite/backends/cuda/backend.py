@@ -46,6 +46,8 @@ class CudaBackend(Backend):
         # Held by whoever puts work on the stream: what another thread launched while a graph is captured there would
         # become a part of the graph instead of running.
         self.gate = threading.RLock()
+        # The flag of the gated launch that is being made, if it is one: updates whose flag is 0 change nothing.
+        self.condition: Any = None
         self._own = DeviceStream(cupy, device, self.gate)
         self.stream = self._own.stream
         self._current_stream = self._own.current
@@ -79,6 +81,11 @@ class CudaBackend(Backend):
 
     def fallback(self, name: str, *arrays: Any, **attributes: Any) -> Any:
         """The reference kernel ``name`` over CuPy's functions, for dtypes and shapes that no kernel of ours takes."""
+        if self.condition is not None:
+            from gradlite.backends.cuda.loss_scaling import select
+
+            go, self.condition = self.condition, None  # the reference reads no flag
+            return select(self, go, name, arrays, attributes)
         function = REFERENCE.get(name)
         if function is None:
             return getattr(self.xp, name)(*arrays, **attributes)

@@ -27,7 +27,7 @@ THREADS = 256
 TYPES = tuple(np.dtype(name) for name in ("float32", "float64", "float16", "int64", "int32", "uint8", "bool"))
 PAIRS = (
     ("float32", "float64"), ("float32", "float16"), ("float32", "bool"), ("float64", "int64"), ("float64", "bool"),
-    ("int64", "uint8"), ("int64", "bool"),
+    ("int64", "uint8"), ("int64", "bool"), ("int64", "int32"),
 )  # fmt: skip
 _PAIRS = {frozenset(map(np.dtype, pair)) for pair in PAIRS} | {frozenset((dtype,)) for dtype in TYPES}
 

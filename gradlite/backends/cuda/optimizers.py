@@ -48,9 +48,10 @@ def _entry(file: str, name: str, of: np.dtype, *types: tuple[str, np.dtype]) -> 
 
 
 def _run(gpu: CudaBackend, file: str, name: str, first: Any, *arguments: Any, **types: Any) -> None:
-    """Launch an update of ``first``: four elements a thread. ``types`` are the dtypes that macros stand for."""
+    """Launch an update of ``first``: four elements a thread. ``types`` are the dtypes that macros stand for. Every kernel
+    takes the condition of a gated launch last."""
     kernel = _entry(file, name, first.dtype, *types.items())
-    gpu.run(kernel, (blocks(first.size, 4 * THREADS),), (THREADS,), first, *arguments, first.size)
+    gpu.run(kernel, (blocks(first.size, 4 * THREADS),), (THREADS,), first, *arguments, first.size, gpu.condition)
 
 
 # Gradient descent.
@@ -259,7 +260,7 @@ def nadam_product(gpu: CudaBackend, u_product: Any, step: Any, *, beta_1: float)
         return gpu.fallback("nadam_product", u_product, step, beta_1=beta_1)
     kind = c_type(u_product.dtype)
     kernel = entry("adam.cu", "nadam_product", T=kind, L=kind, U=kind)
-    gpu.run(kernel, (1,), (1,), u_product, step, beta_1)
+    gpu.run(kernel, (1,), (1,), u_product, step, beta_1, gpu.condition)
 
 
 @cuda_kernel
