@@ -27,6 +27,8 @@ RANKS = {
     "gradlite.version": 0,
     "gradlite.config": 0,
     "gradlite.backends.registry": 0,
+    "gradlite.backends.dtypes": 0,
+    "gradlite.backends.narrow": 1,
     "gradlite.backends.reference": 1,
     "gradlite.backends.base": 2,
     "gradlite.backends.cpu.registry": 2,

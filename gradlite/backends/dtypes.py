@@ -30,6 +30,14 @@ def bfloat16() -> np.dtype[Any]:
     return np.dtype(ml_dtypes.bfloat16)
 
 
+def narrow_floats() -> tuple[np.dtype[Any], ...]:
+    """The 16-bit floats that there are here: float16, and bfloat16 where ml_dtypes is installed."""
+    try:
+        return np.dtype(np.float16), bfloat16()
+    except ImportError:
+        return (np.dtype(np.float16),)
+
+
 def is_bfloat16(dtype: Any) -> bool:
     """Whether ``dtype``, a NumPy dtype, is bfloat16."""
     return dtype.kind == "V" and dtype.type.__name__ == "bfloat16"

@@ -4,7 +4,7 @@ from importlib import import_module
 
 import numpy as np
 
-from gradlite.backends.base import Backend
+from gradlite.backends.cpu.backend import CpuBackend
 from gradlite.backends.cpu.registry import CPU
 
 FAMILIES = (
@@ -22,4 +22,4 @@ FAMILIES = (
 for _family in FAMILIES:
     import_module(f"{__name__}.{_family}")
 
-BACKEND = Backend(np, "cpu", CPU)
+BACKEND = CpuBackend(np, "cpu", CPU)

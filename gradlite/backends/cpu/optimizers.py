@@ -242,9 +242,10 @@ def square_sum(*arrays: Any, out: Any = None) -> Any:
 
 
 @cpu_kernel
-def gated(go: Any, *arrays: Any, update: str, **attributes: Any) -> None:
+def gated(*arrays: Any, update: str, **attributes: Any) -> None:
     """The reference's: here the host can look, and leaves the update out."""
     from gradlite.backends.cpu import BACKEND
 
+    *arguments, go = arrays
     if go.item():
-        BACKEND.launch(update, *arrays, **attributes)
+        BACKEND.launch(update, *arguments, **attributes)

@@ -25,6 +25,7 @@ from gradlite.backends.cuda.launch import Strided, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
 from gradlite.backends.cuda.strided import layout
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype
 from gradlite.backends.reference.arrays import is_basic
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def copy(gpu: CudaBackend, x: Any, *, out: Any = None) -> Any:
 @cuda_kernel
 def astype(gpu: CudaBackend, x: Any, *, dtype: Any, out: Any = None) -> Any:
     """``x`` converted to ``dtype``, always a copy."""
-    dtype = np.dtype(dtype) if out is None else out.dtype
+    dtype = as_dtype(dtype) if out is None else out.dtype
     if x.dtype not in TYPES or dtype not in TYPES or (out is not None and out.shape != x.shape):
         return gpu.fallback("astype", x, dtype=dtype, out=out)
     result = gpu.empty(x.shape, dtype) if out is None else out
@@ -78,7 +79,7 @@ def _fill_entry(name: str, computed: str, result: np.dtype) -> Entry:
 def fill(gpu: CudaBackend, target: Any, value: Any) -> bool:
     """Write the number ``value`` everywhere; False where there is no kernel for it."""
     computed = computing_type(target.dtype)
-    if target.dtype.kind != "f":
+    if target.dtype.kind not in FLOAT_KINDS:
         if isinstance(value, (float, np.floating)):
             computed = "double"
         elif number(value, target.dtype) is None:

@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends import narrow
 from gradlite.backends.base import Backend, Memory
 from gradlite.backends.cuda import memory
 from gradlite.backends.cuda.availability import capability_of
@@ -18,6 +19,7 @@ from gradlite.backends.cuda.launch import Dimensions, Launcher
 from gradlite.backends.cuda.registry import CUDA
 from gradlite.backends.cuda.sources import Entry
 from gradlite.backends.cuda.streams import DeviceStream
+from gradlite.backends.dtypes import is_bfloat16
 from gradlite.backends.registry import REFERENCE
 
 
@@ -40,6 +42,7 @@ class CudaBackend(Backend):
         super().__init__(cupy, f"gpu:{device}")
         self.device_number = device
         self.launcher = Launcher(cupy, device)
+        self.kernels.update((name, partial(self.fallback, name)) for name in self.kernels)
         self.kernels.update((name, partial(kernel, self)) for name, kernel in CUDA.items())
         self.compute_capability = capability_of(cupy, device)
         self.multiprocessors: int = cupy.cuda.Device(device).attributes["MultiProcessorCount"]
@@ -87,9 +90,14 @@ class CudaBackend(Backend):
             go, self.condition = self.condition, None  # the reference reads no flag
             return select(self, go, name, arrays, attributes)
         function = REFERENCE.get(name)
-        if function is None:
-            return getattr(self.xp, name)(*arrays, **attributes)
-        return function(self.xp, *arrays, **attributes)
+        function = getattr(self.xp, name) if function is None else partial(function, self.xp)
+        if any(isinstance(x, self.array_type) and is_bfloat16(x.dtype) for x in arrays):
+            write = self.kernels["assign"]
+            return narrow.run(self.array_type, self._converted, write, name, function, *arrays, **attributes)
+        return function(*arrays, **attributes)
+
+    def _converted(self, array: Any, dtype: Any) -> Any:
+        return self.kernels["astype"](array, dtype=dtype)
 
     def synchronize(self) -> None:
         with self.gate:
@@ -131,6 +139,10 @@ class CudaBackend(Backend):
         return self._allocated(self.xp.empty, shape, dtype)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any = np.float32) -> Any:
+        if is_bfloat16(np.dtype(dtype)):  # which CuPy's own kernels know in part
+            result = self.empty(shape, dtype)
+            CudaBackend.launch(self, "assign", result, value)
+            return result
         return self._allocated(self.xp.full, shape, value, dtype)
 
     def from_dlpack(self, array: Any) -> Any:

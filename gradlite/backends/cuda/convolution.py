@@ -25,7 +25,7 @@ from gradlite.backends.cuda.convolution_variants import (
     sum_kernel,
     weight_launch,
 )
-from gradlite.backends.cuda.launch import blocks
+from gradlite.backends.cuda.launch import NARROW, blocks
 from gradlite.backends.cuda.linear import dense, dense_input_gradient, matmul
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.reference.convolution import output_size
@@ -33,7 +33,7 @@ from gradlite.backends.reference.convolution import output_size
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
 
-DTYPES = tuple(map(np.dtype, ("float32", "float64", "float16")))
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64), *NARROW)
 # A depthwise weight gradient keeps a row of taps in registers; a longer row takes the general kernel.
 LONGEST_ROW = 16
 

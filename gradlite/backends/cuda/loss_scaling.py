@@ -11,6 +11,7 @@ from gradlite.backends.cuda.elementwise import THREADS, fresh
 from gradlite.backends.cuda.launch import blocks, c_type
 from gradlite.backends.cuda.operands import kernel as kernel_of
 from gradlite.backends.cuda.registry import cuda_kernel
+from gradlite.backends.dtypes import FLOAT_KINDS
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -31,10 +32,11 @@ def _kernel(name: str, gradients: Any, scale: Any) -> Any:
 
 
 @cuda_kernel
-def unscale(gpu: CudaBackend, finite: Any, scale: Any, *gradients: Any) -> None:
+def unscale(gpu: CudaBackend, finite: Any, *arrays: Any) -> None:
     """The reference's, one launch for each run of gradients, after one that sets the flag."""
-    if not all(g.flags.c_contiguous and g.dtype.kind == "f" for g in gradients):
-        return gpu.fallback("unscale", finite, scale, *gradients)
+    *gradients, scale = arrays
+    if not all(g.flags.c_contiguous and g.dtype.kind in FLOAT_KINDS for g in gradients):
+        return gpu.fallback("unscale", finite, *arrays)
     fill(gpu, finite, 1)
     for g in gradients:
         grid = (blocks(g.size, 4 * THREADS),)
@@ -57,13 +59,14 @@ def is_due(gpu: CudaBackend, finite: Any, count: Any, *, every: int, out: Any = 
 
 
 @cuda_kernel
-def gated(gpu: CudaBackend, go: Any, *arrays: Any, update: str, **attributes: Any) -> None:
+def gated(gpu: CudaBackend, *arrays: Any, update: str, **attributes: Any) -> None:
     """The reference's. Most updates read the flag and return at once; others work on copies, of which it selects."""
+    *arguments, go = arrays
     if update not in CONDITIONAL:
-        return select(gpu, go, update, arrays, attributes)
+        return select(gpu, go, update, tuple(arguments), attributes)
     gpu.condition = go
     try:
-        gpu.kernels[update](*arrays, **attributes)
+        gpu.kernels[update](*arguments, **attributes)
     finally:
         gpu.condition = None
 

@@ -13,6 +13,7 @@ from gradlite.backends.cuda.elementwise import computing_type, contiguous
 from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
+from gradlite.backends.dtypes import FLOAT_KINDS
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -84,12 +85,12 @@ def _types(reduction: str, dtype: np.dtype) -> tuple[str, np.dtype] | None:
     """The type computed in, as the sources call it, and the result's; None where there is no kernel for it."""
     if dtype not in C_TYPES:
         return None
-    if reduction in ("Sum", "Product") and dtype.kind != "f":
+    if reduction in ("Sum", "Product") and dtype.kind not in FLOAT_KINDS:
         wide = np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
         return c_type(wide), wide
-    if reduction == "Mean" and dtype.kind != "f":
+    if reduction == "Mean" and dtype.kind not in FLOAT_KINDS:
         return "double", np.dtype(np.float64)
-    if reduction == "LogSumExp" and dtype.kind != "f":
+    if reduction == "LogSumExp" and dtype.kind not in FLOAT_KINDS:
         return None
     if reduction in ("ArgMax", "ArgMin", "CountNonzero"):
         return computing_type(dtype), np.dtype(np.int64)
@@ -183,7 +184,7 @@ COUNTED_LABELS = tuple(map(np.dtype, ("int64", "int32", "uint8")))
 @cuda_kernel
 def count_correct(gpu: CudaBackend, labels: Any, scores: Any, *, out: Any = None) -> Any:
     """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,) say."""
-    ours = scores.dtype in C_TYPES and scores.dtype.kind == "f" and labels.dtype in COUNTED_LABELS
+    ours = scores.dtype in C_TYPES and scores.dtype.kind in FLOAT_KINDS and labels.dtype in COUNTED_LABELS
     if not ours or not 0 < scores.size <= MOST_COUNTED or labels.shape != scores.shape[:1]:
         # By three kernels of ours rather than the array module's, so that a captured step stays one graph.
         matches = gpu.kernels["equal"](labels, gpu.kernels["argmax"](scores, axis=1))

@@ -11,8 +11,10 @@ from gradlite.backends.registry import REFERENCE, into, reference_kernel
 
 
 @reference_kernel
-def unscale(xp: Any, finite: Any, scale: Any, *gradients: Any) -> None:
-    """gradients /= scale, a float (); `finite` becomes 1 if all their elements were finite, else 0."""
+def unscale(xp: Any, finite: Any, *arrays: Any) -> None:
+    """gradients /= scale; `finite` becomes 1 if all their elements were finite, else 0. The arrays: gradients, then the
+    scale, a float ()."""
+    *gradients, scale = arrays
     finite[...] = 1
     for gradient in gradients:
         finite *= xp.isfinite(gradient).all()
@@ -38,10 +40,12 @@ def is_due(xp: Any, finite: Any, count: Any, *, every: int, out: Any = None) -> 
 
 
 @reference_kernel
-def gated(xp: Any, go: Any, *arrays: Any, update: str, **attributes: Any) -> None:
-    """The update kernel of this name, where `go` is not 0; else all arrays stay what they are."""
-    changed = [xp.array(x) if isinstance(x, xp.ndarray) else x for x in arrays]
+def gated(xp: Any, *arrays: Any, update: str, **attributes: Any) -> None:
+    """The update kernel of this name, where the last array, `go`, int32 (), is not 0; else the others stay what they
+    are."""
+    *arguments, go = arrays
+    changed = [xp.array(x) if isinstance(x, xp.ndarray) else x for x in arguments]
     REFERENCE[update](xp, *changed, **attributes)
-    for x, new in zip(arrays, changed):
+    for x, new in zip(arguments, changed):
         if isinstance(x, xp.ndarray):
             x[...] = xp.where(go != 0, new, x)

@@ -184,5 +184,7 @@ def _output_shape(layer: Layer, shape: Any) -> Any:
         return layer.compute_output_shape(shape)
     except NotImplementedError:
         with no_grad():
-            probe = layer(Tensor(np.zeros([1 if n is None else n for n in shape], as_dtype(layer.compute_dtype))), training=False)
+            probe = layer(
+                Tensor(np.zeros([1 if n is None else n for n in shape], as_dtype(layer.compute_dtype))), training=False
+            )
         return (shape[0], *probe.shape[1:])

@@ -22,7 +22,6 @@ from gradlite.keras.utils.naming import unique_name
 from gradlite.keras.variables import Variable
 from gradlite.tensor import Tensor
 
-
 # A group, the gradients of its variables (None where there is none), and these gradients in runs.
 Work = tuple[Group, list[Any], list[Piece]]
 
@@ -182,7 +181,7 @@ class Optimizer(State, LearningRate, Options):
         return work
 
     def _accumulate(self, work: list[Work], is_update: bool, every: Any) -> Any:
-        """Add the gradients to those kept, where they are accumulated; what launches the update, which is due or not."""
+        """Add the gradients to those kept, where they are accumulated. Returns what launches the update."""
         steps = self.gradient_accumulation_steps
         if not steps:
             return every

@@ -20,7 +20,7 @@ class Gate:
 
     def launch(self, kernel: str, *arrays: Any, **attributes: Any) -> None:
         """Launch an update kernel, gated."""
-        self._backend.launch("gated", self.flag, *arrays, update=kernel, **attributes)
+        self._backend.launch("gated", *arrays, self.flag, update=kernel, **attributes)
 
 
 class Guard:
@@ -60,7 +60,7 @@ class Guard:
 
     def unscale(self, gradients: Sequence[Any]) -> None:
         """Divide the gradients by the scale, in place, and see whether all are finite."""
-        self._finite.backend.launch("unscale", self.finite, self.scale.data, *gradients)
+        self._finite.backend.launch("unscale", self.finite, *gradients, self.scale.data)
 
     def adapt(self) -> None:
         """The scale of the next step."""

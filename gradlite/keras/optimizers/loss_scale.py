@@ -1,4 +1,4 @@
-"""LossScaleOptimizer: keeps float16 gradients from vanishing by scaling the loss, and leaves out steps that overflow."""
+"""LossScaleOptimizer: keeps float16 gradients from vanishing by scaling the loss, and skips steps that overflow."""
 
 from __future__ import annotations
 
@@ -133,4 +133,3 @@ class LossScaleOptimizer(Optimizer):
         if isinstance(arguments.get("inner_optimizer"), Mapping):
             arguments["inner_optimizer"] = deserialize(arguments["inner_optimizer"], custom_objects)
         return cls(**arguments)
-
