@@ -31,13 +31,13 @@ STATISTICS = {
 OF_PARAMETERS = frozenset({"batch_norm_gradient", "batch_norm_max_pool2d_dropout_gradient", "layer_norm_gradient"})
 
 
-def takes_part(array_type: type, arrays: tuple[Any, ...]) -> bool:
+def takes_part(array_type: Any, arrays: tuple[Any, ...]) -> bool:
     """Whether there is a 16-bit float among the arguments of a launch."""
     return any(isinstance(x, array_type) and x.itemsize == 2 and x.dtype.kind in FLOAT_KINDS for x in arrays)
 
 
 def run(
-    array_type: type,
+    array_type: Any,
     convert: Callable[[Any, Any], Any],
     write: Callable[[Any, Any], Any],
     name: str,
@@ -74,7 +74,7 @@ def run(
     return tuple(parts) if several else parts[0]
 
 
-def _result_type(name: str, place: int, arrays: tuple[Any, ...], array_type: type, found: Any) -> Any:
+def _result_type(name: str, place: int, arrays: tuple[Any, ...], array_type: Any, found: Any) -> Any:
     """The type of a kernel's result, which was computed as ``found``, a float type."""
     given = [x for x in arrays if isinstance(x, (array_type, np.generic))]
     if name in PROMOTING:

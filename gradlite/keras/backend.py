@@ -17,7 +17,7 @@ __all__ = [
 ]
 
 _SETTINGS: dict[str, Any] = {"epsilon": 1e-7, "floatx": "float32"}
-_FLOAT_TYPES = ("float16", "bfloat16", "float32", "float64")
+_FLOAT_TYPES = ("float16", "float32", "float64")
 
 
 def epsilon() -> float:

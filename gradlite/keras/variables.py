@@ -7,7 +7,7 @@ from typing import Any
 
 from gradlite.autograd.modes import mode
 from gradlite.backends import Backend, gpu_of
-from gradlite.backends.dtypes import FLOAT_KINDS
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype, is_bfloat16
 from gradlite.tensor import Tensor
 
 
@@ -45,7 +45,9 @@ class Variable(Tensor):
         if callable(value) and not isinstance(value, Tensor):
             if shape is None:
                 raise ValueError(f"Variable {name!r} with a function as its value needs a shape.")
-            value = value(tuple(shape), dtype or "float32")
+            # Random numbers are drawn in NumPy's own types.
+            drawn = "float32" if dtype is not None and is_bfloat16(as_dtype(dtype)) else dtype
+            value = value(tuple(shape), drawn or "float32")
         super().__init__(value, dtype=dtype)
         # The memory is this variable's own, whatever the value came from; an upload is a copy already.
         if self.device == "cpu" or isinstance(value, Tensor) or gpu_of(value) is not None:
