@@ -2,8 +2,8 @@
 
 Three kernels gather pixels, for the forward direction and for the input gradient alike: ``conv_halo.cu`` (tensor cores,
 3 x 3, stride 1, one group), ``conv_mma.cu`` (tensor cores, everything else), and ``conv_ffma.cu`` (exact float32,
-float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Weight gradients likewise:
-``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have kernels of their own.
+float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Weight gradients
+likewise: ``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have their own.
 """
 
 from __future__ import annotations

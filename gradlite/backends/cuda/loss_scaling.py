@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 # Updates whose kernels look at the condition themselves.
 CONDITIONAL = frozenset(
     {
-        "adadelta", "adagrad", "adam", "adamax", "lion", "moving_average", "nadam", "nadam_product", "rmsprop", "sgd",
-        "sgd_momentum", "weight_decay",
+        "adadelta", "adagrad", "adam", "adamax", "lion", "moving_average", "nadam", "nadam_product", "rmsprop",
+        "scale_to_norm", "sgd", "sgd_momentum", "weight_decay",
     }
 )  # fmt: skip
 # Updates that write to their first array alone; others may write to any.

@@ -146,7 +146,7 @@ class Optimizer(State, LearningRate, Options):
         every: Any = self._backend if guard is None else guard.gate
         update = self._accumulate(work, is_update, every)
         if is_update:
-            self._clip(work)
+            self._clip(work, update)
             if self.weight_decay is not None:
                 for group, arrays, _ in work:
                     group.decay(update, self._decays, [a is not None for a in arrays], rate, self.weight_decay)
@@ -234,7 +234,7 @@ class Optimizer(State, LearningRate, Options):
         options = (self.loss_scale_factor, self.gradient_accumulation_steps, self.clipnorm, self.clipvalue)
         return any(option is not None for option in (*options, self.global_clipnorm, self._guard))
 
-    def _clip(self, work: list[Work]) -> None:
+    def _clip(self, work: list[Work], writer: Any) -> None:
         launch = self._backend.launch
         if self.clipnorm is not None:
             for group, arrays, _ in work:
@@ -243,7 +243,8 @@ class Optimizer(State, LearningRate, Options):
             gradients = [piece.gradient for _, _, pieces in work for piece in pieces]
             squares = launch("square_sum", *gradients)
             for gradient in gradients:
-                launch("scale_to_norm", gradient, squares, norm=self.global_clipnorm)
+                # By the writer: what is between the variables in a run must not become NaN by a bad step, and stay it.
+                writer.launch("scale_to_norm", gradient, squares, norm=self.global_clipnorm)
         elif self.clipvalue is not None:
             for _, _, pieces in work:
                 for piece in pieces:
