@@ -15,7 +15,7 @@ from gradlite.backends.cuda.graphs import GraphReplay, ListReplay, bound
 from gradlite.training import replay
 
 # Kernels in the graph of one step; lower a number when a step needs fewer.
-NODES = {"mnist": 12, "vggnet": 57}
+NODES = {"mnist": 8, "vggnet": 37}
 
 
 def captured_step(monkeypatch: pytest.MonkeyPatch, model: str) -> Any:

@@ -60,9 +60,9 @@ def replays(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     done: list[int] = []
     original = replay.Program.replay
 
-    def counted(self: Any) -> None:
-        done.append(1)
-        original(self)
+    def counted(self: Any, times: int = 1) -> None:
+        done.extend([1] * times)
+        original(self, times)
 
     monkeypatch.setattr(replay.Program, "replay", counted)
     return done

@@ -1,9 +1,10 @@
-"""CpuBackend: NumPy on the host, with 16-bit floats computed in float32."""
+"""CpuBackend: NumPy on the host, 16-bit floats computed in float32; runs of native launches as one call."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
+from itertools import groupby
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,19 @@ class CpuBackend(Backend):
             return partial(_silently, function)
         return partial(_silently, narrow.run, np.ndarray, _converted, _write, kernel, function)
 
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
+        """One function that makes all calls in order; neighbours that have plans are one list of native launches."""
+        steps: list[Callable[[], Any]] = []
+        planned = [(call, _plan_of(call)) for call in calls]
+        for is_native, group in groupby(planned, key=lambda pair: pair[1] is not None):
+            if is_native:
+                from gradlite.backends.cpu.native.launches import bind_plans
+
+                steps.append(bind_plans([plan for _, plan in group]))
+            else:
+                steps += [call for call, _ in group]
+        return super().bind(steps)
+
 
 def _silently(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
     """Without warnings: numbers beyond float16's range become infinite, which loss scaling is there to notice."""
@@ -56,3 +70,11 @@ def _converted(array: Any, dtype: Any) -> Any:
 
 def _write(target: np.ndarray, values: Any) -> None:
     target[...] = values
+
+
+def _plan_of(call: Callable[[], Any]) -> Any:
+    """The plan of a bound call of a kernel that has one for these arrays; or None."""
+    if not isinstance(call, partial):
+        return None
+    planner = getattr(call.func, "plan", None)
+    return None if planner is None else planner(*call.args, **call.keywords)

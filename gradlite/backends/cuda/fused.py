@@ -10,7 +10,9 @@ from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.normalization import Behind, backward, behind, forward, takes, takes_statistics
 from gradlite.backends.cuda.operands import THREADS, are_floats, arithmetic, contiguous, kernel, team_for, writable
 from gradlite.backends.cuda.registry import cuda_kernel
+from gradlite.backends.cuda.totals import is_count, table_of
 from gradlite.backends.reference.convolution import Padding, Pair
+from gradlite.backends.reference.fused import of_the_loss
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -108,18 +110,20 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The reference's gradients in two launches: sums over the pooled pixels, and dx."""
     buffers = (None,) * 3 if out is None else out
     fits = takes(x, gamma) and takes_statistics(x, mean, variance) and gradient.dtype == x.dtype
-    if not fits or not _fuses(window, *buffers):
+    if not fits or activation not in (None, "relu") or not _fuses(window, *buffers):
         return gpu.fallback(
             "batch_norm_max_pool2d_dropout_gradient", gradient, x, gamma, mean, variance, index, state, epsilon=epsilon,
-            window=window, strides=strides, padding=padding, rate=rate, out=out,
+            window=window, strides=strides, padding=padding, rate=rate, activation=activation, out=out,
         )  # fmt: skip
     rest = behind(x, window, strides, padding, state, rate)
-    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers)
+    masked = activation == "relu"
+    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers, masked)
 
 
 @cuda_kernel
@@ -127,29 +131,86 @@ def sparse_softmax_cross_entropy_loss(
     gpu: CudaBackend, logits: Any, labels: Any, *, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """The reference's mean loss, gradient and probabilities in one launch, or two for a large batch."""
-    name, buffers = "sparse_softmax_cross_entropy_loss", (None,) * 3 if out is None else out
-    if not are_floats(logits) or logits.size == 0 or labels.dtype not in C_TYPES or not writable(*buffers):
-        return gpu.fallback(name, logits, labels, out=out)
-    shapes = (), logits.shape, logits.shape
-    loss, gradient, probabilities = (
-        gpu.empty(shape, logits.dtype) if b is None else b for b, shape in zip(buffers, shapes)
-    )  # fmt: skip
-    (rows, columns), team = logits.shape, team_for(logits.shape[1])
-    small = logits.size <= ONE_BLOCK_LOGITS
-    # A team of a whole block is that block.
-    threads = ONE_BLOCK_THREADS if small and team < THREADS else THREADS
-    needed = blocks(rows * team, threads)
-    count = 1 if small else min(needed, LOSS_BLOCKS * gpu.multiprocessors)
-    types = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "L": c_type(labels.dtype), "TEAM": team}
-    parts = (
-        gpu.empty((count,), np.dtype(np.float64 if logits.dtype.itemsize == 8 else np.float32)) if count > 1 else None
-    )
+    if not _is_loss_of_ours(logits, labels, out):
+        return gpu.fallback("sparse_softmax_cross_entropy_loss", logits, labels, out=out)
+    return _mean_loss(gpu, logits, labels, None, out)
+
+
+@cuda_kernel
+def sparse_softmax_cross_entropy_step(
+    gpu: CudaBackend,
+    logits: Any,
+    labels: Any,
+    scale: Any,
+    *totals: Any,
+    values: tuple[Any, ...] = (),
+    copies: tuple[Any, ...] = (),
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """The same, and totals: by the same launch where it is a block, which knows when all is done."""
+    fits = _is_loss_of_ours(logits, labels, out)
+    if not fits or (scale is not None and (scale.dtype != logits.dtype or scale.size != 1)):
+        return gpu.fallback(
+            "sparse_softmax_cross_entropy_step", logits, labels, scale, *totals, values=values, copies=copies, out=out
+        )
+    loss, gradient, p = results = _loss_buffers(gpu, logits, out)
+    table = None
+    if totals and logits.size <= ONE_BLOCK_LOGITS:
+        # The loss is written before the totals are added to: to the table it is an array like others.
+        foreign = any(is_count(value) and len(value) > 1 for value in values)
+        table = None if foreign else table_of(gpu, totals, of_the_loss(values, loss, labels, p), copies)
+    if table is None:
+        _mean_loss(gpu, logits, labels, scale, results)
+        if totals:
+            gpu.kernels["accumulate"](*totals, values=of_the_loss(values, loss, labels, p), copies=copies)
+        return results
+    threads, macros = _one_block(logits, labels)
+    chosen = kernel("softmax_cross_entropy.cu", "sparse_softmax_cross_entropy_totals", **macros)
+    counts = any(is_count(value) for value in values)
     gpu.run(
-        kernel("softmax_cross_entropy.cu", name, **types), (count,), (threads,), contiguous(gpu, logits),
-        contiguous(gpu, labels), loss, gradient, probabilities, parts, rows, columns,
+        chosen, (1,), (threads,), contiguous(gpu, logits), contiguous(gpu, labels), scale, loss, gradient, p, table,
+        counts, *logits.shape,
+    )  # fmt: skip
+    return results
+
+
+def _is_loss_of_ours(logits: Any, labels: Any, out: Any) -> bool:
+    buffers = (None,) * 3 if out is None else out
+    return are_floats(logits) and logits.size > 0 and labels.dtype in C_TYPES and writable(*buffers)
+
+
+def _loss_buffers(gpu: CudaBackend, logits: Any, out: Any) -> tuple[Any, Any, Any]:
+    """Where the loss, its gradient and the probabilities go."""
+    buffers = (None,) * 3 if out is None else out
+    shapes = (), logits.shape, logits.shape
+    loss, gradient, p = (gpu.empty(shape, logits.dtype) if b is None else b for b, shape in zip(buffers, shapes))
+    return loss, gradient, p
+
+
+def _one_block(logits: Any, labels: Any) -> tuple[int, dict[str, Any]]:
+    """The threads of a block that takes a small batch alone, and the macros. A team of a whole block is that block."""
+    team = team_for(logits.shape[1])
+    types = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "L": c_type(labels.dtype), "TEAM": team}
+    return ONE_BLOCK_THREADS if team < THREADS else THREADS, types
+
+
+def _mean_loss(gpu: CudaBackend, logits: Any, labels: Any, scale: Any, out: Any) -> tuple[Any, Any, Any]:
+    name = "sparse_softmax_cross_entropy_loss"
+    loss, gradient, p = results = _loss_buffers(gpu, logits, out)
+    rows, columns = logits.shape
+    threads, macros = _one_block(logits, labels)
+    count, parts = 1, None
+    if logits.size > ONE_BLOCK_LOGITS:
+        threads = THREADS
+        count = min(blocks(rows * macros["TEAM"], threads), LOSS_BLOCKS * gpu.multiprocessors)
+    if count > 1:
+        parts = gpu.empty((count,), np.dtype(np.float64 if logits.dtype.itemsize == 8 else np.float32))
+    gpu.run(
+        kernel("softmax_cross_entropy.cu", name, **macros), (count,), (threads,), contiguous(gpu, logits),
+        contiguous(gpu, labels), scale, loss, gradient, p, parts, rows, columns,
     )  # fmt: skip
     if parts is not None:
         gpu.run(
-            kernel("softmax_cross_entropy.cu", "mean_of_parts", **types), (1,), (THREADS,), parts, loss, count, rows
-        )  # fmt: skip
-    return loss, gradient, probabilities
+            kernel("softmax_cross_entropy.cu", "mean_of_parts", **macros), (1,), (THREADS,), parts, loss, count, rows
+        )
+    return results

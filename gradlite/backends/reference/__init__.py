@@ -15,6 +15,7 @@ FAMILIES = (
     "random",
     "reductions",
     "resizing",
+    "rows",
     "softmax",
     "special",
 )

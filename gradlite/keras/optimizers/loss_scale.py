@@ -85,6 +85,10 @@ class LossScaleOptimizer(Optimizer):
         """The inner optimizer's."""
         return self.inner_optimizer.phase()
 
+    def steps_are_alike(self) -> bool:
+        """The inner optimizer's."""
+        return self.inner_optimizer.steps_are_alike()
+
     def prepare_replay(self) -> None:
         """The inner optimizer's."""
         self.inner_optimizer.prepare_replay()

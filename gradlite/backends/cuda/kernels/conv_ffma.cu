@@ -42,7 +42,8 @@ __device__ __forceinline__ int turned(int k, int m) { return m ^ (8 * ((k >> 2) 
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-          STAT* __restrict__ partials, const Convolution c) {
+          STAT* __restrict__ partials, STAT* __restrict__ mean_of_all, STAT* __restrict__ variance_of_all,
+          int* __restrict__ counters, const Convolution c) {
   __shared__ __align__(16) C a_tile[2][BK][BM];
   __shared__ __align__(16) C b_tile[2][BK][BN];
 
@@ -210,6 +211,13 @@ conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
       store_statistics(partials, (long long)gridDim.x, (long long)blockIdx.x, c.filters, g.group * g.n_channels + n,
                        count, mean[j], squares);
     }
+  }
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+    const int first = g.group * g.n_channels;
+    merge_groups<BN, THREADS>(partials, mean_of_all, variance_of_all, gridDim.x, c.filters, first + n0,
+                              first + g.n_channels, (C)g.pixels, [&](int block) {
+                                return min((long long)BM, g.pixels - (long long)block * BM);
+                              });
   }
 #endif
 }

@@ -47,7 +47,8 @@ __device__ __forceinline__ int spot(int line, int chunk) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_halo(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-          float* __restrict__ partials, const Convolution c) {
+          float* __restrict__ partials, float* __restrict__ mean, float* __restrict__ variance,
+          int* __restrict__ counters, const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const int source_h = GRADIENT ? c.rows : c.height, source_w = GRADIENT ? c.columns : c.width;
@@ -164,5 +165,12 @@ conv_halo(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
   const float count = (float)(min(TH, rows - y0) * min(TW, columns - x0));
   block_statistics<TH / ROWS, BN, THREADS>(sum, partials, count, warp_row * WM, column0, results - n0, n0, results,
                                            destination);
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+    merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, results, n0, results,
+                              (float)((long long)c.images * rows * columns), [&](int block) {
+                                const int row_of_tiles = block / tiles_x % tiles_y, column_of_tiles = block % tiles_x;
+                                return min(TH, rows - row_of_tiles * TH) * min(TW, columns - column_of_tiles * TW);
+                              });
+  }
 #endif
 }

@@ -43,7 +43,8 @@ __device__ __forceinline__ void copy_to_line(Chunk* tile, int line, int k, const
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-         float* __restrict__ partials, const Convolution c) {
+         float* __restrict__ partials, float* __restrict__ mean, float* __restrict__ variance,
+         int* __restrict__ counters, const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const Gather g = gather_of<GRADIENT>(c, blockIdx.z);
@@ -154,5 +155,11 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
   const float count = (float)min((long long)BM, g.pixels - m0);
   block_statistics<BM / WM, BN, THREADS>(sum, partials, count, row0, column0, g.n_channels - n0, channel0, c.filters,
                                          destination);
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+    merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, c.filters, channel0, (g.group + 1) * g.n_channels,
+                              (float)g.pixels, [&](int block) {
+                                return min((long long)BM, g.pixels - (long long)block * BM);
+                              });
+  }
 #endif
 }
