@@ -257,6 +257,10 @@ for shape in ((13,), (40_001,)):
     call("scale_to_norm", together(real(shape), fixed(np.array(9.0))), updates=1, norm=1.0)
     call("square_sum", real(shape, (5,)))
 
+# Conversions of many arrays.
+call("astype_each", real((3, 5), (40_001,)), dtypes=("float32",), dtype="float16")
+call("astype_each", real((3, 5), (7,)), dtypes=("float16",), dtype="float32")
+
 # Dynamic loss scaling: gradients of a finite and of an infinite step; updates that are made and left out.
 GOOD, BAD, SCALE = fixed(np.array(1, np.int32)), fixed(np.array(0, np.int32)), fixed(np.array(8, np.float32))
 INFINITE = fixed(np.array([1, np.inf, 2], np.float32))

@@ -136,6 +136,10 @@ def test_a_captured_step_is_one_graph(policy, programs):
         pytest.skip("a graph is CUDA's")
     trained(policy, small_vgg)
     assert {type(program._replay).__name__ for program in programs} == {"GraphReplay"}
+    for program in programs:
+        assert program.launches.count("astype_each") == 2, "all weights by one launch, and all their gradients"
+        # The bytes that come in; before and behind the loss.
+        assert program.launches.count("astype") <= 4
 
 
 def test_the_loss_scale_adapts_without_a_word_to_the_host(monkeypatch):

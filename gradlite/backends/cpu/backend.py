@@ -14,7 +14,7 @@ from gradlite.backends.base import ARRAY_FUNCTIONS, Backend
 from gradlite.backends.dtypes import is_bfloat16, is_narrow
 
 # What only moves elements or converts them, which NumPy does in any type.
-MOVES = frozenset({"assign", "assign_at", "astype", "copy", "gated", "pack"})
+MOVES = frozenset({"assign", "assign_at", "astype", "astype_each", "copy", "gated", "pack"})
 
 # What NumPy computes of float16 in float32, and rounds once, by itself. It adds up in float16, though.
 ROUNDED_ONCE = frozenset(ARRAY_FUNCTIONS) - {"cumsum", "matmul", "prod", "sum"} | {"relu", "relu_gradient", "where"}
@@ -28,7 +28,7 @@ class CpuBackend(Backend):
         for x in arrays:
             if isinstance(x, np.ndarray) and x.itemsize == 2:
                 return self.function(kernel, arrays, attributes)(*arrays, **attributes)
-        if kernel == "astype":
+        if kernel in ("astype", "astype_each"):
             return self.function(kernel, arrays, attributes)(*arrays, **attributes)
         return self.kernels[kernel](*arrays, **attributes)
 

@@ -7,6 +7,7 @@ from gradlite.backends.cuda.backend import CudaBackend
 FAMILIES = (
     "arrays",
     "assignment",
+    "conversions",
     "convolution",
     "elementwise",
     "fused",

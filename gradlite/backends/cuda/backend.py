@@ -40,7 +40,7 @@ class CudaBackend(Backend):
     """
 
     # Every launch that is saved saves microseconds.
-    fusions = Backend.fusions | {"adam", "correct answers", "draws", "loss", "moving averages", "totals"}
+    fusions = Backend.fusions | {"adam", "conversions", "correct answers", "draws", "loss", "moving averages", "totals"}
 
     def __init__(self, cupy: Any, device: int) -> None:
         super().__init__(cupy, f"gpu:{device}")

@@ -160,11 +160,11 @@ class Optimizer(State, LearningRate, Options):
                 variable.bump_version()
                 if variable.constraint is not None:
                     every.launch("assign", variable.data, variable.constraint(variable).data)
+        if guard is not None:
+            guard.adapt()
         self._backend.launch("assign_add", self._iterations.data, self._one if guard is None else guard.finite)
         self._iterations.bump_version()
         self._count_step()
-        if guard is not None:
-            guard.adapt()
 
     def _gathered(self, given: dict[int, Any]) -> list[Work]:
         """The gradients in the groups' order, without the scale that the loss had."""
