@@ -24,5 +24,10 @@ class Reading:
 class Mark:
     """A place in the work of a device; on the CPU all work before it is done."""
 
+    @property
+    def done(self) -> bool:
+        """Whether the device has come here."""
+        return True
+
     def synchronize(self) -> None:
         """Wait until the device has come here."""

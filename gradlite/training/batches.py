@@ -36,6 +36,12 @@ class Batch(NamedTuple):
     place: Place | None = None
     times: int = 1
 
+    @property
+    def backend(self) -> Backend:
+        """Where its Tensors are."""
+        backend: Backend = flatten(self.x)[0].backend
+        return backend
+
     def split(self, steps: int) -> tuple[Batch, Batch]:
         """The first so many of its batches, at most all of them, and the others."""
         steps = min(steps, self.times)

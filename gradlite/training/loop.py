@@ -59,8 +59,8 @@ class Loop:
                         if self._steps is not None:
                             self._changed()
                         left = self._steps or pace.steps
-                        pace.begin()
                     piece, batch = batch.split(min(left, pace.steps))
+                    pace.begin()
                     step(piece)
                     pace.done(piece.times)
                     done += piece.times

@@ -26,23 +26,27 @@ class Pace:
     def __init__(self, backend: Backend) -> None:
         self._backend = backend
         self._marks: deque[Any] = deque()
-        self._unmarked = 0
-        self._last = perf_counter()
+        self._started = 0  # since the last mark, and the time that these took
+        self._spent = 0.0
+        self._begun = perf_counter()
         self.steps = 1
 
     def begin(self) -> None:
-        """The steps that come now are the next ones to be timed."""
-        self._last = perf_counter()
+        """Steps are about to be started."""
+        self._begun = perf_counter()
 
     def done(self, steps: int) -> None:
         """So many steps were started. Waits where the device is far behind."""
-        self._unmarked += steps
-        if self._unmarked < self.steps:
-            return
-        self._marks.append(self._backend.mark())
-        if len(self._marks) > AHEAD:
-            self._marks.popleft().synchronize()
-        now = perf_counter()
-        wanted = int(SECONDS * self._unmarked / max(now - self._last, 1e-9))
-        self.steps = max(1, min(wanted, GROWTH * self.steps, MOST_STEPS))
-        self._unmarked, self._last = 0, now
+        self._started += steps
+        enough = self._started >= self.steps
+        if enough:
+            self._marks.append(self._backend.mark())
+            if len(self._marks) > AHEAD:
+                mark = self._marks.popleft()
+                if not mark.done:
+                    mark.synchronize()
+        self._spent += perf_counter() - self._begun
+        if enough:
+            wanted = int(SECONDS * self._started / max(self._spent, 1e-9))
+            self.steps = max(1, min(wanted, GROWTH * self.steps, MOST_STEPS))
+            self._started, self._spent = 0, 0.0

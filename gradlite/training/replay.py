@@ -50,6 +50,7 @@ class Steps:
         """The steps that the model keeps, with their programs, or new ones; given back by ``put_back``."""
         # Whoever takes them has them alone: a second thread makes its own.
         steps: Steps = vars(model).pop("_kept_steps", None) or cls(model)
+        steps._model = model
         steps.captured = not (steps._gave_up or model.run_eagerly)
         return steps
 
@@ -58,7 +59,9 @@ class Steps:
         for window in self._windows.values():
             window.clear()
         self._drop_programs(MOST_BYTES)
-        vars(self._model)["_kept_steps"] = self
+        # A model that held itself in a circle would keep a device's memory until the garbage collector comes.
+        model, self._model = self._model, None
+        vars(model)["_kept_steps"] = self
 
     @property
     def programs(self) -> list[Program]:
@@ -122,7 +125,7 @@ class Steps:
             else:
                 self._replay(recorded, window, batch.size, 1)
                 arrays, structure = list(recorded.program.outputs), recorded.shapes
-            collected.add(_backend_of(batch).read_later(arrays), structure)
+            collected.add(batch.backend.read_later(arrays), structure)
             batch = batch.split(1)[1]
 
     def finish(self) -> None:
@@ -149,7 +152,7 @@ class Steps:
             step(batch.taken())
             return None, None
         kind = kind_of(batch)
-        backend = _backend_of(batch)
+        backend = batch.backend
         window = self._windows.get((what, kind))
         if window is None:
             window = self._windows[what, kind] = Window(backend)
@@ -245,9 +248,3 @@ class _Shape:
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self.shape = shape
-
-
-def _backend_of(batch: Batch) -> Backend:
-    leaves = flatten(batch.x)
-    backend: Backend = leaves[0].backend
-    return backend

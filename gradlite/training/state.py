@@ -46,12 +46,14 @@ def state_of(model: Any) -> ModelState:
     traits: list[Any] = [config.get_matmul_precision(), config.get_winograd(), keras_backend.floatx()]
     variables: list[Any] = []
     metrics: list[Any] = []
-    parts: list[Any] = [model.optimizer] if model.optimizer is not None else []
+    optimizers = (model.optimizer, getattr(model.optimizer, "inner_optimizer", None))
+    parts: list[Any] = [optimizer for optimizer in optimizers if optimizer is not None]
     if model.compiled:
         metrics += (model._loss_tracker, *model._compiled_metrics.metrics)
         parts += model._compiled_loss.losses if model._compiled_loss is not None else ()
     for layer in model.flatten_layers():
-        memory.append(layer)
+        if layer is not model:
+            memory.append(layer)
         trained.append(layer._trainable)
         variables += layer.own_weights
         metrics += layer._metrics if model.compiled else ()

@@ -78,6 +78,9 @@ class _Reader:
                         return
         except BaseException as error:
             self._full.put((None, error))
+        finally:
+            if self._stopped:
+                self._staging.close()  # nobody may be waiting for this thread any more
 
     def _filled(self, place: int, batch: Any) -> Batch:
         """The batch in a place, with its Tensors as they are."""
@@ -98,7 +101,10 @@ class _Reader:
             if found is _END:
                 return
             if isinstance(found, BaseException):
-                raise found
+                try:
+                    raise found
+                finally:
+                    del found  # which would hold this frame, and be held by it
             self._staging.ready(place)
             yield found
             self._staging.release(place)

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import no_grad
-from gradlite.backends import default_backend
+from gradlite.backends import Backend, default_backend
 from gradlite.keras.callbacks import CallbackList, History
 from gradlite.tensor import Tensor
 from gradlite.training.array_feeds import ArrayFeed
@@ -55,7 +55,8 @@ class Trainer(Compiled):
 
         Args:
             x: arrays or Tensors of all samples (one, a list or a dict); or an iterable of batches ``(x, y)`` or
-                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples.
+                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples. Iterables are read by a
+                thread, up to two batches ahead of the step that runs, but not beyond the steps of an epoch.
             y: the labels, unless they come with x.
             batch_size: samples of a step, 32 by default.
             epochs: the number of the last epoch.
@@ -101,7 +102,7 @@ class Trainer(Compiled):
         self.stop_training, self._initial_epoch = False, None
         listeners.on_train_begin()
         logs: Logs = {}
-        with self._steps() as steps, feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+        with self._steps(feed.backend) as steps, InterruptBetweenSteps() as interrupts:
             for epoch in range(self._initial_epoch or initial_epoch, int(epochs)):
                 epoch_logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
                 if epoch_logs is None:
@@ -163,7 +164,7 @@ class Trainer(Compiled):
         self._prepare(feed)
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
-        with self._steps() as runner, feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+        with self._steps(feed.backend) as runner, InterruptBetweenSteps() as interrupts:
             logs = self._run_evaluation(feed, runner, listeners, interrupts)
         return logs if return_dict else self._listed(logs)
 
@@ -203,7 +204,7 @@ class Trainer(Compiled):
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
         listeners.on_predict_begin()
         outputs = Outputs(listeners.needs_batch_logs("predict"))
-        with self._steps() as runner, feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
+        with self._steps(feed.backend) as runner, InterruptBetweenSteps() as interrupts, no_grad():
             runner.check_state()
             loop = Loop("predict", listeners, interrupts, self.steps_per_execution, runner.check_state)
             loop.run(feed, lambda batch: runner.predict(batch, outputs), outputs.logs, lambda: False)
@@ -219,7 +220,7 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         self._reset_metrics()
-        with self._steps() as steps:
+        with self._steps(batch.backend) as steps:
             steps.check_state()
             steps.train(batch, self._trained_variables())
             steps.finish()
@@ -231,7 +232,7 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, None)
         self._reset_metrics()
-        with self._steps() as steps, no_grad():
+        with self._steps(batch.backend) as steps, no_grad():
             steps.check_state()
             steps.test(batch)
         logs = self._logs()
@@ -241,7 +242,7 @@ class Trainer(Compiled):
         """The outputs for this batch, in inference mode, as NumPy arrays."""
         feed = self._feed(x, None, None, _length(x), None, False, None)
         outputs = Outputs()
-        with self._steps() as steps, no_grad():
+        with self._steps(feed.backend) as steps, no_grad():
             steps.check_state()
             steps.predict(feed.first(), outputs)
         return outputs.joined()
@@ -258,11 +259,13 @@ class Trainer(Compiled):
     # Help.
 
     @contextmanager
-    def _steps(self) -> Iterator[Steps]:
-        """What runs the steps, with the programs of the calls before; the programs stay with the model."""
+    def _steps(self, backend: Backend) -> Iterator[Steps]:
+        """What runs the steps, where the device's work is done, with the programs of the calls before; the programs
+        stay with the model."""
         steps = Steps.of(self)
         try:
-            yield steps
+            with backend.entered():
+                yield steps
         finally:
             steps.put_back()
 

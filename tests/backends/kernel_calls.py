@@ -112,6 +112,7 @@ for axis, keepdims in ((None, False), ((1,), True), ((0, 2), False)):
     call("count_nonzero", integers(2, (3, 4, 2)), axis=axis, keepdims=keepdims)
 for rows, columns in ((9, 4), (1, 1), (1500, 10)):
     call("count_correct", together(integers(columns, (rows,)), real((rows, columns))))
+    call("count_correct", real((rows, columns), (rows, columns)))
 call("einsum", real((3, 4), (4, 2)), subscripts="ij,jk->ik")
 call("einsum", real((3, 4)), subscripts="ij->ji")
 call("einsum", real((3, 4), (4, 2), (2,)), subscripts="ij,jk,k->i")
@@ -228,7 +229,9 @@ for shape, pooled, options in (
             **options,
         )
 call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
-call("sparse_softmax_cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
+call("softmax_cross_entropy_loss", real((5, 7), (5, 7)))
+call("cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
+call("cross_entropy_step", real((5, 7), (5, 7), ()))
 
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.
 RATE, STEP = fixed(np.array(0.01, np.float32)), fixed(np.array(3, np.int64))

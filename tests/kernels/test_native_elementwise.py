@@ -138,9 +138,6 @@ def test_the_counters_and_totals_of_a_step():
         expected += value
         assert total == expected
     other = np.array(4)
-    assert planned(PLANS["accumulate"](total, other, weighted, 5))
-    expected += weighted
-    assert (total, other) == (expected, 9)
     assert PLANS["assign_add"](other, 0.5) is None, "an error of NumPy's"
     assert PLANS["assign_add"](other, np.ones(3, np.int64)) is None
 

@@ -14,6 +14,9 @@ from gradlite.backends.cpu import native
 
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="native kernels are switched off, or need numba")
 
+# The files of tests that native kernels for other processors pass as well.
+SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "random", "softmax")
+
 
 def call(name, *arguments):
     """Call a micro-kernel with arrays' addresses and integers."""
@@ -95,7 +98,7 @@ def test_the_transforms_of_a_tile_are_a_convolution(m):
 def test_the_kernels_for_older_processors_pass_the_same_tests(name, tmp_path):
     if target().lanes < 8 and name == "avx2":
         pytest.skip("this processor has no such vectors")
-    files = [f"{os.path.dirname(__file__)}/test_native_{subject}.py" for subject in ("products", "convolution")]
+    files = [f"{os.path.dirname(__file__)}/test_native_{subject}.py" for subject in SUBJECTS]
     command = [
         sys.executable,
         "-m",

@@ -151,6 +151,20 @@ def test_a_model_does_not_hold_the_data_it_was_trained_on() -> None:
     assert [ref() for ref in held] == [None, None]
 
 
+def test_a_model_and_its_programs_go_when_nobody_holds_the_model() -> None:
+    model = make_model()
+    for _ in range(3):
+        model.predict(X, batch_size=8, verbose=0)
+        model.evaluate(X, Y, batch_size=8, verbose=0)
+    held = weakref.ref(model), weakref.ref(model.layers[0]), weakref.ref(vars(model)["_kept_steps"].programs[0])
+    gc.disable()
+    try:
+        del model
+        assert [ref() for ref in held] == [None] * 3
+    finally:
+        gc.enable()
+
+
 def test_programs_leave_with_compile_and_stay_out_of_copies_and_files() -> None:
     model = make_model()
     model.fit(X, Y, batch_size=8, verbose=0)
@@ -413,7 +427,7 @@ def test_steps_are_started_in_pieces_of_a_moment_and_a_device_is_not_left_far_be
     class Device:
         def mark(self) -> Any:
             number = next(marks)
-            return type("Mark", (), {"synchronize": lambda self: waited.append(number)})()
+            return type("Mark", (), {"done": False, "synchronize": lambda self: waited.append(number)})()
 
     monkeypatch.setattr(pace, "perf_counter", lambda: now[0])
     watch, sizes = pace.Pace(Device()), []  # type: ignore[arg-type]
@@ -429,6 +443,7 @@ def test_steps_are_started_in_pieces_of_a_moment_and_a_device_is_not_left_far_be
     watch.done(watch.steps)
     assert watch.steps < sizes[-1] / 10
     for _ in range(20):
+        watch.begin()
         watch.done(watch.steps)  # in no time
     assert watch.steps == pace.MOST_STEPS
 

@@ -19,6 +19,7 @@ import gradlite
 from gradlite import keras
 from gradlite.keras import layers
 from gradlite.training import data as feeding
+from gradlite.training import streams
 from gradlite.training.array_feeds import StreamedArrayFeed
 
 X = np.random.default_rng(0).standard_normal((24, 4)).astype(np.float32)
@@ -227,6 +228,27 @@ def test_batches_are_let_go_after_training() -> None:
     make_model().fit(source(), verbose=0)
     gc.collect()
     assert [ref() for ref in held] == [None] * 3
+
+
+def test_a_reader_that_does_not_come_back_is_left_to_end_by_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(streams, "PATIENCE", 0.05)
+    goes_on = threading.Event()
+
+    def stuck() -> Iterator[Any]:
+        yield X[:8], Y[:8]
+        yield X[:8], Y[:8]
+        goes_on.wait(20)
+        yield X[:8], Y[:8]
+
+    model = make_model()
+    with pytest.raises(OSError, match="in a callback"):
+        model.fit(stuck(), verbose=0, callbacks=[Stops(1, fail)])
+    readers = [thread for thread in threading.enumerate() if thread.name == "gradlite reader"]
+    assert len(readers) == 1
+    model.fit(batches(), verbose=0)
+    goes_on.set()
+    readers[0].join(20)
+    assert not readers[0].is_alive()
 
 
 @pytest.mark.parametrize("shuffle", [True, False])

@@ -11,7 +11,9 @@ import numpy as np
 
 from gradlite.backends import narrow
 from gradlite.backends.base import ARRAY_FUNCTIONS, Backend
+from gradlite.backends.cpu.rows import CpuRows
 from gradlite.backends.dtypes import is_bfloat16, is_narrow
+from gradlite.backends.rows import Rows
 
 # What only moves elements or converts them, which NumPy does in any type.
 MOVES = frozenset({"assign", "assign_at", "astype", "astype_each", "copy", "gated", "pack"})
@@ -56,6 +58,9 @@ class CpuBackend(Backend):
             else:
                 steps += [call for call, _ in group]
         return super().bind(steps)
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        return CpuRows(self, arrays, order)
 
 
 def _silently(function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:

@@ -1,13 +1,46 @@
-"""The samples of a step, gathered without an array in between."""
+"""The samples of a step, gathered without an array in between, and the table by which native kernels find them."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.rows import Rows
+
+# Arrays that a step can read samples of by native kernels.
+MOST_ARRAYS = 16
+
+
+class CpuRows(Rows):
+    """Rows without gaps, and a table of where they are.
+
+    Attributes:
+        table: int64: how many samples there are, the address of the order (0: none), and the arrays' addresses.
+    """
+
+    table: np.ndarray
+
+    def point_to(self, arrays: Sequence[Any], order: Any = None) -> None:
+        super().point_to([np.ascontiguousarray(array) for array in arrays], order)
+        found = [len(self.arrays[0]), 0 if order is None else _address(order), *map(_address, self.arrays)]
+        self._tell(found[: 2 + MOST_ARRAYS])
+
+    def clear(self) -> None:
+        super().clear()
+        self._tell([0] * (2 + MOST_ARRAYS))
+
+    def _tell(self, numbers: list[int]) -> None:
+        if not hasattr(self, "table"):
+            self.table = np.zeros(2 + MOST_ARRAYS, np.int64)
+        self.table[: len(numbers)] = numbers
+
+
+def _address(array: np.ndarray) -> int:
+    address: int = array.__array_interface__["data"][0]
+    return address
 
 
 @cpu_kernel

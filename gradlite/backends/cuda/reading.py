@@ -29,6 +29,11 @@ class CudaReading(Reading):
             offset += array.nbytes
         self._event.record(gpu.stream)
 
+    def __del__(self) -> None:
+        # Nobody looked: the pinned memory may not go to someone else before the copies into it are done.
+        if not self._event.done:
+            self._event.synchronize()
+
     @property
     def done(self) -> bool:
         return bool(self._event.done)

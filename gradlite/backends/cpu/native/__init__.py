@@ -50,17 +50,20 @@ def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..
         convolution,
         dense,
         elementwise,
+        normalization,
         numbers,
         optimizers,
         random,
         reductions,
+        rows,
         softmax,
     )
     from gradlite.backends.cpu.native.launches import native
 
     own = (
         *(*dense.PLANS, *convolution.PLANS),
-        *(*adam.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *softmax.PLANS),
+        *(*adam.PLANS, *normalization.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *rows.PLANS),
+        *softmax.PLANS,
     )
     plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]
     # Their bits are NumPy's, so that eager execution may choose by size.

@@ -28,15 +28,17 @@ FAMILIES = (
     "adam",
     "convolution",
     "elementwise",
+    "normalization",
     "numbers",
     "optimizers",
     "products",
     "random",
     "reductions",
+    "rows",
     "softmax",
     "winograd",
 )
-GENERATORS = ("team", "tiles", "transforms")
+GENERATORS = ("team", "tiles", "transforms", "pixels")
 # What a kernel may call that is not in its own object: the micro-kernels, and functions of the C library.
 ALLOWED = ("gradlite_", "llvm.", "mem", "exp", "log", "tanh", "pow", "sqrt", "fma")
 

@@ -10,7 +10,9 @@ import numpy as np
 from gradlite.backends.cpu.native import direct, winograd
 from gradlite.backends.cpu.native.direct import Window
 from gradlite.backends.cpu.native.launches import Plan
+from gradlite.backends.cpu.native.normalization import channel_statistics
 from gradlite.backends.cpu.native.operands import are_plain
+from gradlite.backends.cpu.native.reductions import column_sum
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
 
@@ -42,6 +44,30 @@ def conv2d(
         return None
     window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
     return _convolve(window, x, w, False, bias, activation == "relu", out, (n, oh, ow, f))
+
+
+def conv2d_statistics(
+    x: Any,
+    w: Any,
+    bias: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+    out: Any = None,
+) -> Plan | None:
+    """The convolution, and its channels' mean and variance."""
+    first, mean, variance = out or (None, None, None)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    plan = conv2d(x, w, bias, activation=activation, out=first, **options)
+    if plan is None or not are_plain(mean, variance):
+        return None
+    f = w.shape[3]
+    mean = np.empty((f,), np.float32) if mean is None else mean
+    variance = np.empty((f,), np.float32) if variance is None else variance
+    return Plan((plan.result, mean, variance), [*plan.launches, *channel_statistics(plan.result, mean, variance)])
 
 
 def conv2d_input_gradient(
@@ -93,6 +119,27 @@ def conv2d_weight_gradient(
     return Plan(out, correlate)
 
 
+def conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> Plan | None:
+    """The kernel's and the bias's."""
+    to_kernel, to_bias = out or (None, None)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    kernel = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    bias = column_sum(gradient, out=to_bias)
+    if kernel is None or bias is None:
+        return None
+    return Plan((kernel.result, bias.result), [*kernel.launches, *bias.launches])
+
+
 def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, out: Any, shape: Any) -> Plan | None:
     m = winograd.outputs_of_tiles(window)
     if not m and window.f < host_target().lanes // FEWEST_OF_LANES:
@@ -102,4 +149,4 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: boo
     return Plan(out, convolve(window, x, w, turned, bias, relu, out))
 
 
-PLANS = (conv2d, conv2d_input_gradient, conv2d_weight_gradient)
+PLANS = (conv2d, conv2d_statistics, conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients)

@@ -104,20 +104,11 @@ def assign_add(target: Any, value: Any) -> Plan | None:
     return plan and Plan(None, plan.launches)
 
 
-def accumulate(*arrays: Any) -> Plan | None:
-    """One sum after the other."""
-    half = len(arrays) // 2
-    plans = [assign_add(total, value) for total, value in zip(arrays[:half], arrays[half:])]
-    if any(plan is None for plan in plans):
-        return None
-    return Plan(None, [launch for plan in plans if plan is not None for launch in plan.launches])
-
-
 _add = _binary("add")
 _relu_gradient = _binary("relu_gradient")
 # Their bits are NumPy's.
 PLANS = (
     *(_add, *map(_binary, ("subtract", "multiply", "divide", "maximum", "minimum")), relu_gradient),
     *map(_unary, ("negative", "abs", "square", "sqrt", "relu")),
-    *(assign, assign_add, accumulate),
+    *(assign, assign_add),
 )

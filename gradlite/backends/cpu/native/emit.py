@@ -16,6 +16,7 @@ from gradlite.backends.cpu.native.target import Target
 
 INT = ir.IntType(64)
 FLOAT = ir.FloatType()
+BYTE = ir.IntType(8)
 POINTER = ir.PointerType()
 
 
@@ -124,6 +125,46 @@ class Emitter:
 
     def _external(self, name: str, kind: Any) -> Any:
         return self.module.globals.get(name) or ir.Function(self.module, kind, name)
+
+    # Bytes: one for each lane of a vector.
+
+    def at_byte(self, pointer: Any, index: Any) -> Any:
+        """The address of the byte ``index`` behind ``pointer``."""
+        return self.builder.gep(pointer, [self.integer(index)], source_etype=BYTE)
+
+    def byte_constant(self, value: int) -> Any:
+        return ir.Constant(ir.VectorType(BYTE, self.lanes), [value] * self.lanes)
+
+    def load_bytes(self, pointer: Any, mask: Any = None) -> Any:
+        """The bytes there; of the lanes outside a mask, 0."""
+        kind = ir.VectorType(BYTE, self.lanes)
+        if mask is None:
+            return self.builder.load(pointer, align=1, typ=kind)
+        name, signature = f"llvm.masked.load.v{self.lanes}i8.p0", ir.FunctionType(kind, [POINTER, mask.type, kind])
+        return self.builder.call(self._external(name, signature), [pointer, mask, self.byte_constant(0)])
+
+    def store_bytes(self, value: Any, pointer: Any, mask: Any = None) -> None:
+        if mask is None:
+            self.builder.store(value, pointer, align=1)
+            return
+        signature = ir.FunctionType(ir.VoidType(), [value.type, POINTER, mask.type])
+        self.builder.call(self._external(f"llvm.masked.store.v{self.lanes}i8.p0", signature), [value, pointer, mask])
+
+    # Choices, lane by lane.
+
+    def same_bytes(self, a: Any, b: Any) -> Any:
+        return self.builder.icmp_signed("==", a, b)
+
+    def above(self, a: Any, b: Any) -> Any:
+        """Whether a is larger than b, or one of them NaN and b is a number."""
+        larger = self.builder.fcmp_unordered(">", a, b)
+        return self.builder.and_(larger, self.builder.fcmp_ordered("ord", b, b))
+
+    def positive(self, a: Any) -> Any:
+        return self.builder.fcmp_ordered(">", a, self.zero())
+
+    def select(self, condition: Any, a: Any, b: Any) -> Any:
+        return self.builder.select(condition, a, b)
 
     # Control.
 
