@@ -14,6 +14,7 @@ from typing import Any
 
 from gradlite.backends import Backend
 from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
+from gradlite.recording.conversions import conversions_together
 from gradlite.recording.launches import Launches, without
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
@@ -274,6 +275,7 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,
+    "conversions": conversions_together,
     "draws": draws_together,
     "totals": totals_together,
     "adam": _adam_without_packing,

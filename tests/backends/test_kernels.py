@@ -131,7 +131,7 @@ def test_an_update_changes_its_first_arrays_in_place_and_nothing_else(call, whic
     for x, old in zip(arrays, before):
         if isinstance(x, np.ndarray):
             assert x.dtype == old.dtype
-    if call.updates > 1:
+    if call.updates > 1 and call.name not in ("adapt_scale", "unscale"):
         assert not changed[1], "the gradient is an input"
 
 

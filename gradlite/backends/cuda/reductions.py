@@ -13,6 +13,7 @@ from gradlite.backends.cuda.elementwise import computing_type, contiguous
 from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
+from gradlite.backends.dtypes import FLOAT_KINDS
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -84,12 +85,12 @@ def _types(reduction: str, dtype: np.dtype) -> tuple[str, np.dtype] | None:
     """The type computed in, as the sources call it, and the result's; None where there is no kernel for it."""
     if dtype not in C_TYPES:
         return None
-    if reduction in ("Sum", "Product") and dtype.kind != "f":
+    if reduction in ("Sum", "Product") and dtype.kind not in FLOAT_KINDS:
         wide = np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
         return c_type(wide), wide
-    if reduction == "Mean" and dtype.kind != "f":
+    if reduction == "Mean" and dtype.kind not in FLOAT_KINDS:
         return "double", np.dtype(np.float64)
-    if reduction == "LogSumExp" and dtype.kind != "f":
+    if reduction == "LogSumExp" and dtype.kind not in FLOAT_KINDS:
         return None
     if reduction in ("ArgMax", "ArgMin", "CountNonzero"):
         return computing_type(dtype), np.dtype(np.int64)
@@ -184,7 +185,7 @@ COUNTED_ROWS = tuple(map(np.dtype, ("float32", "float64")))
 def counts(labels: Any, scores: Any) -> bool:
     """Whether kernels of one block count for these labels, class numbers or rows, and scores."""
     rows = labels.ndim == 2
-    ours = scores.dtype == np.float32 if rows else scores.dtype in C_TYPES and scores.dtype.kind == "f"
+    ours = scores.dtype == np.float32 if rows else scores.dtype in C_TYPES and scores.dtype.kind in FLOAT_KINDS
     known = labels.dtype in (COUNTED_ROWS if rows else COUNTED_LABELS)
     return ours and known and 0 < scores.size <= MOST_COUNTED and labels.shape == scores.shape[: labels.ndim]
 

@@ -16,6 +16,12 @@ def astype(xp: ModuleType, x: Any, *, dtype: Any, out: Any = None) -> Any:
 
 
 @reference_kernel
+def astype_each(xp: ModuleType, *arrays: Any, dtype: Any, out: Any = None) -> tuple[Any, ...]:
+    """Every array converted to ``dtype``."""
+    return tuple(astype(xp, x, dtype=dtype, out=o) for x, o in zip(arrays, out or (None,) * len(arrays)))
+
+
+@reference_kernel
 def copy(xp: ModuleType, x: Any, *, out: Any = None) -> Any:
     """A C-contiguous copy."""
     return into(out, xp.array(x, order="C", copy=True) if out is None else x)

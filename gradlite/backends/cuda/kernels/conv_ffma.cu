@@ -25,6 +25,7 @@
 // variant: T=float STAT=float BM=64 BN=64 BK=8 TM=4 TN=8 VEC_A=4 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 // variant: T=half_t STAT=float BM=32 BN=32 BK=8 TM=4 TN=4 VEC_A=1 VEC_B=1 VEC_Y=1 GRADIENT=1 ACTIVATION=3 STATISTICS=0
 // variant: T=double STAT=double BM=64 BN=64 BK=8 TM=4 TN=8 VEC_A=1 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=2 STATISTICS=1
+// variant: T=bfloat16_t STAT=float BM=128 BN=32 BK=8 TM=8 TN=4 VEC_A=1 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 #include "conv_epilogue.cuh"
 #include "conv_geometry.cuh"
 

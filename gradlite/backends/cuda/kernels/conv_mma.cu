@@ -18,6 +18,7 @@
 // variant sm_80+: PRECISION=TF32 T=float BM=64 BN=32 WM=16 WN=32 STAGES=3 VEC_A=1 VEC_B=4 VEC_Y=2 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 // variant sm_80+: PRECISION=BF16 T=float BM=128 BN=64 WM=32 WN=32 STAGES=3 VEC_A=1 VEC_B=1 VEC_Y=1 GRADIENT=1 ACTIVATION=2 STATISTICS=0
 // variant sm_75+: PRECISION=FP16 T=half_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=3 STATISTICS=0
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
 #include "conv_tensor.cuh"
 
 const int THREADS = (BM / WM) * (BN / WN) * 32;
@@ -31,7 +32,7 @@ const int A_BYTES = BM * 64, B_BYTES = GRADIENT ? BN * 64 : SLAB * (BN + PAD) * 
 template <int VEC>
 __device__ __forceinline__ void copy_to_line(Chunk* tile, int line, int k, const T* p, const T* valid) {
   Chunk* chunk = tile + place(line, k / CHUNK);
-#if PRECISION != FP16
+#if !HALVES
   if (VEC == 1) {
     copy_element((float*)chunk + k % CHUNK, p, valid);
     return;
@@ -91,7 +92,7 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
       int k = slab * SLAB + line, n = n0 + b_chunk;
       if (k < k_size && n < g.n_channels) p = w + (long long)k * c.filters + g.group * g.n_channels + n;
       T* to = (T*)b + line * (BN + PAD) + b_chunk;
-#if PRECISION != FP16
+#if !HALVES
       if (VEC_B == 1) {
         copy_element(to, p, w);
         continue;
