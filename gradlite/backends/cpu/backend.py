@@ -47,8 +47,9 @@ class CpuBackend(Backend):
         return partial(_silently, narrow.run, np.ndarray, _converted, _write, kernel, function)
 
     def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
-        """One function that makes all calls in order; neighbours that have plans are one list of native launches."""
-        steps: list[Callable[[], Any]] = []
+        """One function that makes all calls in order, as many times as it is told; neighbours that have plans are one
+        list of native launches."""
+        steps: list[Callable[..., Any]] = []
         planned = [(call, _plan_of(call)) for call in calls]
         for is_native, group in groupby(planned, key=lambda pair: pair[1] is not None):
             if is_native:
@@ -57,6 +58,8 @@ class CpuBackend(Backend):
                 steps.append(bind_plans([plan for _, plan in group]))
             else:
                 steps += [call for call, _ in group]
+        if len(steps) == 1 and planned[0][1] is not None:
+            return steps[0]  # all is native, and so is the loop
         return super().bind(steps)
 
     def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
