@@ -3,6 +3,7 @@
 python -m benchmarks --setting quick          all suites: models, kernels, overhead, scale
 python -m benchmarks kernels --rivals gradlite-cpu,torch-eager
 python -m benchmarks gpu --out DIR            everything that a GPU is to show, in one command
+python -m benchmarks accuracy                 how far convolutions on the CPU are from float64
 python -m benchmarks report                   committed results as HTML, and README's tables
 python -m benchmarks compare A B              what moved beyond noise
 """
@@ -13,9 +14,9 @@ import argparse
 import sys
 from importlib.util import find_spec
 
-from benchmarks import gpu, suite
+from benchmarks import accuracy, gpu, suite
 
-COMMANDS = {"gpu": gpu}
+COMMANDS = {"accuracy": accuracy, "gpu": gpu}
 
 
 def main() -> None:
