@@ -231,6 +231,15 @@ def test_other_libraries_compute_the_same_as_gradlite(library):
         np.testing.assert_allclose(np.squeeze(ours), other, rtol=1e-4, atol=1e-5, err_msg=name)
 
 
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_other_libraries_build_the_same_network(name):
+    parameters = work.Count(models.architecture(name)).parameters
+    torch_rival = pytest.importorskip("benchmarks.rivals.torch_rival")
+    assert sum(p.numel() for p in torch_rival.network(name).parameters()) == parameters
+    jax_rival = pytest.importorskip("benchmarks.rivals.jax_rival")
+    assert sum(p.size for layer in jax_rival.initial(name)[0] for p in layer.values()) == parameters
+
+
 def test_operands_of_an_unknown_kernel_are_refused():
     with pytest.raises(ValueError, match="No kernel is named 'fft'"):
         operands("fft", batch=1, side=1, channels=1)
