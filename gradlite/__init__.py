@@ -16,6 +16,7 @@ from gradlite.autograd import (
     op,
 )
 from gradlite.backends import device, empty_cache, get_device, memory_stats, set_device, synchronize
+from gradlite.backends.cpu.parallel import get_num_threads, set_num_threads
 from gradlite.keras.variables import Variable
 from gradlite.ops import (
     abs,
@@ -268,6 +269,7 @@ __all__ = [
     "full_like",
     "gelu",
     "get_device",
+    "get_num_threads",
     "getitem",
     "glu",
     "grad",
@@ -349,6 +351,7 @@ __all__ = [
     "selu",
     "separable_conv2d",
     "set_device",
+    "set_num_threads",
     "sigmoid",
     "sigmoid_cross_entropy",
     "sign",

@@ -11,7 +11,8 @@ import numpy as np
 
 import gradlite
 from gradlite import config, keras
-from gradlite.backends.cpu.parallel import available_threads
+from gradlite.backends.cpu import native
+from gradlite.backends.cpu.parallel import get_num_threads
 from gradlite.backends.cuda import availability
 from gradlite.backends.cuda.memory import in_units
 
@@ -32,7 +33,8 @@ def doctor(write: Callable[[str], Any] = print) -> bool:
     True
     """
     write(f"gradlite {gradlite.__version__}, Python {platform.python_version()} on {platform.platform()}")
-    write(f"NumPy {np.__version__}, {available_threads()} threads on the CPU")
+    write(f"NumPy {np.__version__}, {get_num_threads()} threads on the CPU")
+    write(f"Native CPU kernels: {_native_kernels()}")
     write(
         f"Precision: keras.backend.floatx() is {keras.backend.floatx()!r}, "
         f"config.get_matmul_precision() is {config.get_matmul_precision()!r} (used by GPUs with tensor cores)"
@@ -51,6 +53,18 @@ def doctor(write: Callable[[str], Any] = print) -> bool:
     works += [_look_at(number, cupy, write) for number in range(cupy.cuda.runtime.getDeviceCount())]
     write(f"set_device('auto') takes {gradlite.backends.get_backend('auto').device}.")
     return all(works)
+
+
+def _native_kernels() -> str:
+    """Whether they are used, and for which processor."""
+    if not native.is_available():
+        return f"none, NumPy computes (two to six times as slow). {native.why_not()}"
+    from importlib.metadata import version
+
+    from gradlite.backends.cpu.native.target import host_target
+
+    target = host_target()
+    return f"Numba {version('numba')}, for {target.cpu} with vectors of {target.lanes} numbers"
 
 
 def _look_at(number: int, cupy: Any, write: Callable[[str], Any]) -> bool:

@@ -17,7 +17,10 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlite.backends import reference  # noqa: F401  (fills the table of reference kernels)
+from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
+from gradlite.backends.rows import Rows
+from gradlite.backends.staging import Staging
 
 # Kernels that the array module has under the same name and with the same meaning, `out=` included.
 # fmt: off
@@ -57,7 +60,7 @@ class Backend:
         fusions: the rules by which launches of recorded programs are joined here; see ``gradlite.recording.fusion``.
     """
 
-    fusions: frozenset[str] = frozenset({"activation", "activation gradient", "softmax"})
+    fusions: frozenset[str] = frozenset({"activation", "activation gradient", "normalization gradient", "softmax"})
 
     def __init__(self, xp: ModuleType, device: str, kernels: dict[str, Callable[..., Any]] | None = None) -> None:
         self.xp = xp
@@ -123,14 +126,19 @@ class Backend:
         # Negative strides reach in front of the first element, so this is no plain slice.
         return self.xp.ndarray(like.shape, like.dtype, arena, offset, like.strides)
 
-    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
-        """One function that makes all calls in order."""
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
+        """One function that makes all calls in order, as many times as it is told."""
 
-        def run() -> None:
-            for call in calls:
-                call()
+        def run(times: int = 1) -> None:
+            for _ in range(times):
+                for call in calls:
+                    call()
 
         return run
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        """Arrays that programs read samples of by the kernel ``select_rows``."""
+        return Rows(self, arrays, order)
 
     # Memory. All buffers come from here; nothing above this class calls the array module.
 
@@ -161,6 +169,18 @@ class Backend:
     def item(self, array: Any) -> Any:
         """The one element of ``array`` as a Python number. On a GPU this waits for the device."""
         return array.item()
+
+    def read_later(self, arrays: Sequence[Any]) -> Reading:
+        """Ask for the values of arrays, which may be overwritten at once; nothing waits before they are looked at."""
+        return Reading([self.to_numpy(array) for array in arrays])
+
+    def staging(self, places: int) -> Staging:
+        """Buffers for so many batches of host data, filled by another thread than the one that computes."""
+        return Staging(places)
+
+    def mark(self) -> Mark:
+        """A mark behind everything launched so far, to wait for."""
+        return Mark()
 
     def synchronize(self) -> None:
         """Wait until everything launched has finished."""

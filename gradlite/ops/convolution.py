@@ -13,7 +13,7 @@ import numpy as np
 
 from gradlite.autograd import Node, Op, as_tensors
 from gradlite.ops.elementwise import alike
-from gradlite.ops.kernel import KernelOp
+from gradlite.ops.kernel import ByDefinition, KernelOp
 from gradlite.ops.linear import ACTIVATIONS, before_activation, check_activation, column_sum
 from gradlite.ops.shape import pad, reshape, squeeze
 from gradlite.tensor import Tensor
@@ -43,11 +43,19 @@ def convolution_gradients(node: Node, g: Tensor, y: Any, activation: str | None)
     (x, w, _), (to_x, to_w, to_bias) = node.saved_inputs(), node.edges
     g = before_activation(g, y, activation)
     a = {name: value for name, value in node.attributes.items() if name != "activation"}
-    return [
-        None if to_x is None else _input_gradient(g, w, input_shape=x.shape, **a),
-        None if to_w is None else _weight_gradient(x, g, kernel_shape=w.shape, **a),
-        None if to_bias is None else column_sum(g),
-    ]
+    dx = None if to_x is None else _input_gradient(g, w, input_shape=x.shape, **a)
+    dw = dbias = None
+    if to_w is not None and to_bias is not None:
+        dw, dbias = _parameter_gradients(x, g, kernel_shape=w.shape, **a)
+    elif to_w is not None:
+        dw = _weight_gradient(x, g, kernel_shape=w.shape, **a)
+    elif to_bias is not None:
+        dbias = column_sum(g)
+    return [dx, dw, dbias]
+
+
+def _parameter_gradients_definition(x: Tensor, g: Tensor, **attributes: Any) -> tuple[Tensor, Tensor]:
+    return _weight_gradient(x, g, **attributes), column_sum(g)
 
 
 _activated = {activation: _Conv2D(activation) for activation in (None, *ACTIVATIONS)}
@@ -66,6 +74,7 @@ _weight_gradient: KernelOp = KernelOp(
     lambda gg, out, x, g, kernel_shape, **a: _conv2d(x, gg, None, **a),
     inputs=True,
 )
+_parameter_gradients = ByDefinition("conv2d_parameter_gradients", _parameter_gradients_definition, outputs=2)
 
 
 def pair(value: int | Sequence[int], name: str) -> Pair:

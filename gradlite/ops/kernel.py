@@ -96,3 +96,17 @@ def _alias(x: Tensor, connected: bool) -> Tensor:
     leaf = x.detach()
     leaf.requires_grad = True
     return leaf
+
+
+class ByDefinition(Op):
+    """A fused kernel whose own derivative is that of its definition in simpler operations."""
+
+    saves_inputs = True
+
+    def __init__(self, kernel: str, definition: Callable[..., Any], outputs: int = 1) -> None:
+        self.name = self.kernel = kernel
+        self.definition = definition
+        self.outputs = outputs
+
+    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
+        return vjp_by_definition(self.definition, node, gradients)

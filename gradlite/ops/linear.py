@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import builtins
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 from gradlite.autograd import Node, Op, as_tensors
 from gradlite.ops.elementwise import alike, relu, relu_gradient, sigmoid, tanh
 from gradlite.ops.indexing import getitem
-from gradlite.ops.kernel import KernelOp, vjp_by_definition
+from gradlite.ops.kernel import ByDefinition, KernelOp
 from gradlite.ops.shape import broadcast_to, expand_dims, normalize_axis, reshape, squeeze, swapaxes, transpose
 from gradlite.tensor import Tensor
 
@@ -105,20 +105,6 @@ class _Dense(Op):
         return [dx, dkernel, None if to_bias is None else dbias]
 
 
-class _ByDefinition(Op):
-    """A fused kernel whose own derivative is that of its definition in simpler operations."""
-
-    saves_inputs = True
-
-    def __init__(self, kernel: str, definition: Callable[..., Any], outputs: int = 1) -> None:
-        self.name = self.kernel = kernel
-        self.definition = definition
-        self.outputs = outputs
-
-    def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-        return vjp_by_definition(self.definition, node, gradients)
-
-
 def _input_gradient_definition(g: Tensor, y: Any, kernel: Tensor, *, activation: str | None) -> Tensor:
     return _dense[None](before_activation(g, y, activation), transpose(kernel), None)
 
@@ -129,8 +115,8 @@ def _weight_gradient_definition(x: Tensor, g: Tensor, y: Any, *, activation: str
 
 
 _dense = {activation: _Dense(activation) for activation in (None, *ACTIVATIONS)}
-_input_gradient = _ByDefinition("dense_input_gradient", _input_gradient_definition)
-_weight_gradient = _ByDefinition("dense_weight_gradient", _weight_gradient_definition, outputs=2)
+_input_gradient = ByDefinition("dense_input_gradient", _input_gradient_definition)
+_weight_gradient = ByDefinition("dense_weight_gradient", _weight_gradient_definition, outputs=2)
 
 
 def dense(x: Any, kernel: Any, bias: Any = None, activation: str | None = None) -> Tensor:

@@ -13,6 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from gradlite.backends import Backend
+from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
+from gradlite.recording.launches import Launches, without
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
 
@@ -33,67 +35,11 @@ def fused(backend: Backend, calls: Sequence[Call], outputs: Iterable[Any]) -> li
     result = list(calls)
     for name, rule in RULES.items():
         if name in backend.fusions:
-            result = rule(_Program(backend, result, kept))
+            result = rule(Launches(backend, result, kept))
     return result
 
 
-class _Program:
-    """Calls with what rules ask about them: who reads what, and what is written to in place."""
-
-    def __init__(self, backend: Backend, calls: list[Call], kept: set[int]) -> None:
-        self.backend = backend
-        self.calls = calls
-        self.kept = kept
-        self.readers: dict[int, list[int]] = {}
-        for number, call in enumerate(calls):
-            for identity in {self.identity(x) for x in inputs_of(call, backend.array_type)}:
-                self.readers.setdefault(identity, []).append(number)
-
-    def identity(self, array: Any) -> int:
-        """What tells the array's memory apart."""
-        return self.backend.memory_of(array).identity
-
-    def only_readers(self, call: Call) -> list[int]:
-        """The calls that read the one result of ``call``, or none where others may see it too."""
-        (result,) = call.results
-        identity = self.identity(result)
-        return [] if identity in self.kept else self.readers.get(identity, [])
-
-    def is_whole(self, array: Any, result: Any) -> bool:
-        """Whether ``array`` is ``result`` itself: its memory from the start, in its shape and order."""
-        place, whole = self.backend.memory_of(array), self.backend.memory_of(result)
-        return (place.identity, place.offset, array.shape, array.strides, array.dtype) == (
-            whole.identity,
-            whole.offset,
-            result.shape,
-            result.strides,
-            result.dtype,
-        )
-
-    def same(self, array: Any, result: Any) -> bool:
-        """Whether an argument is an array, and ``result`` as a whole."""
-        return isinstance(array, self.backend.array_type) and self.is_whole(array, result)
-
-    def is_whole_everywhere(self, result: Any, readers: Iterable[int]) -> bool:
-        """Whether each of these calls reads ``result`` only as a whole and by position."""
-        identity, kind = self.identity(result), self.backend.array_type
-        return all(
-            self.is_whole(x, result) and any(x is y for y in self.calls[reader].arrays)
-            for reader in readers
-            for x in inputs_of(self.calls[reader], kind)
-            if self.identity(x) == identity
-        )
-
-    def unwritten(self, arrays: Iterable[Any], first: int, last: int) -> bool:
-        """Whether no call from ``first`` to ``last`` may change one of the arrays in place."""
-        memory = {self.identity(x) for x in arrays}
-        return not any(
-            not call.results and memory & {self.identity(x) for x in inputs_of(call, self.backend.array_type)}
-            for call in self.calls[first : last + 1]
-        )
-
-
-def _activations_into_products(program: _Program) -> list[Call]:
+def _activations_into_products(program: Launches) -> list[Call]:
     """A product whose result only an activation reads applies it itself."""
     calls, gone = list(program.calls), set()
     for number, call in enumerate(program.calls):
@@ -110,10 +56,10 @@ def _activations_into_products(program: _Program) -> list[Call]:
             attributes = {**call.attributes, "activation": follower.name}
             calls[number] = replace(call, attributes=attributes, results=(y,))
             gone.add(readers[0])
-    return _without(calls, gone)
+    return without(calls, gone)
 
 
-def _activation_gradients_into_products(program: _Program) -> list[Call]:
+def _activation_gradients_into_products(program: Launches) -> list[Call]:
     """The gradients of a dense layer take the gradient behind its relu, and mask it while they read it."""
     calls, gone = list(program.calls), set()
     for number, call in enumerate(program.calls):
@@ -133,10 +79,31 @@ def _activation_gradients_into_products(program: _Program) -> list[Call]:
                     product, arrays=tuple(arrays), attributes={**product.attributes, "activation": "relu"}
                 )
             gone.add(number)
-    return _without(calls, gone)
+    return without(calls, gone)
 
 
-def _masks_by_itself(program: _Program, product: Call, masked: Call) -> bool:
+def _activation_gradients_into_normalizations(program: Launches) -> list[Call]:
+    """The gradient of a normalization whose input is a relu's output is taken on through that in one kernel."""
+    calls, gone = list(program.calls), set()
+    for number, call in enumerate(program.calls):
+        if call.name != "batch_norm_max_pool2d_dropout_gradient" or call.attributes.get("activation"):
+            continue
+        dx, x = call.results[0], call.arrays[1]
+        readers = program.readers_of(dx)
+        if len(readers) != 1 or program.calls[readers[0]].name != "relu_gradient":
+            continue
+        follower = program.calls[readers[0]]
+        (gradient, y), masked = follower.arrays, follower.results
+        whole = program.same(gradient, dx) and program.is_whole(y, x) and program.is_like(masked[0], dx)
+        if whole and program.unwritten((x,), number, readers[0]):
+            calls[number] = replace(
+                call, attributes={**call.attributes, "activation": "relu"}, results=(masked[0], *call.results[1:])
+            )
+            gone.add(readers[0])
+    return without(calls, gone)
+
+
+def _masks_by_itself(program: Launches, product: Call, masked: Call) -> bool:
     """Whether ``product`` is a gradient of a dense layer without activation, of the whole result of ``masked``."""
     if product.name not in DENSE_GRADIENTS or product.attributes.get("activation"):
         return False
@@ -148,7 +115,7 @@ def _masks_by_itself(program: _Program, product: Call, masked: Call) -> bool:
     return reads == 1 and product.arrays[output] is None and program.is_whole(product.arrays[position], result)
 
 
-def _averages_together(program: _Program) -> list[Call]:
+def _averages_together(program: Launches) -> list[Call]:
     """The moving averages of all layers are updated by one launch, where the last of them was."""
     groups: dict[tuple[float, str], list[int]] = {}
     for number, call in enumerate(program.calls):
@@ -178,34 +145,10 @@ def _averages_together(program: _Program) -> list[Call]:
             False,
         )
         gone.update(numbers[:-1])
-    return _without(calls, gone)
+    return without(calls, gone)
 
 
-def _totals_together(program: _Program) -> list[Call]:
-    """What is added to totals of one number is added by one launch, where the last of them was."""
-    kind = program.backend.array_type
-    numbers = [
-        number
-        for number, call in enumerate(program.calls)
-        if call.name == "assign_add" and all(getattr(x, "size", 1) == 1 for x in call.arrays)
-    ]
-    totals = [program.calls[number].arrays[0] for number in numbers]
-    values = [program.calls[number].arrays[1] for number in numbers]
-    if len(numbers) < 2 or len({program.identity(x) for x in totals}) < len(totals):
-        return program.calls
-    others = [c for i, c in enumerate(program.calls[numbers[0] : numbers[-1]], numbers[0]) if i not in numbers]
-    touched = {program.identity(x) for c in others for x in inputs_of(c, kind)}
-    changed = {program.identity(x) for c in others if not c.results for x in inputs_of(c, kind)}
-    changed |= {program.identity(x) for x in totals}
-    read = {program.identity(x) for x in values if isinstance(x, kind)}
-    if touched & {program.identity(x) for x in totals} or changed & read:
-        return program.calls
-    calls = list(program.calls)
-    calls[numbers[-1]] = Call("accumulate", program.backend.kernels["accumulate"], (*totals, *values), {}, (), False)
-    return _without(calls, set(numbers[:-1]))
-
-
-def _adam_without_packing(program: _Program) -> list[Call]:
+def _adam_without_packing(program: Launches) -> list[Call]:
     """Adam reads each gradient where it is, in one launch for all, instead of a packed copy of them."""
     packs = [i for i, call in enumerate(program.calls) if call.name == "pack"]
     updates = [i for i, call in enumerate(program.calls) if call.name == "adam" and call.arrays[4] is None]
@@ -240,10 +183,10 @@ def _adam_without_packing(program: _Program) -> list[Call]:
         (),
         False,
     )
-    return _without(calls, {packs[0], *updates[:-1]})
+    return without(calls, {packs[0], *updates[:-1]})
 
 
-def _unpacked(program: _Program, pack: Call, p: Any, g: Any, m: Any, v: Any) -> list[tuple[Any, ...]]:
+def _unpacked(program: Launches, pack: Call, p: Any, g: Any, m: Any, v: Any) -> list[tuple[Any, ...]]:
     """An update of a run of the packed gradients as updates by the arrays that were packed there."""
     start = (
         program.backend.memory_of(g).offset - program.backend.memory_of(pack.attributes["out"]).offset
@@ -256,7 +199,7 @@ def _unpacked(program: _Program, pack: Call, p: Any, g: Any, m: Any, v: Any) -> 
     return runs
 
 
-def _count_of_correct_answers(program: _Program) -> list[Call]:
+def _count_of_correct_answers(program: Launches) -> list[Call]:
     """What accuracy counts, the sum of where the largest score is the label's, is one launch."""
     calls, gone = list(program.calls), set()
     for number, largest in enumerate(program.calls):
@@ -270,14 +213,31 @@ def _count_of_correct_answers(program: _Program) -> list[Call]:
         result, scores = program.calls[total].results[0], largest.arrays[0]
         plain = isinstance(labels, program.backend.array_type) and labels.dtype.kind in "iu"
         whole = plain and labels.shape == scores.shape[:1] and program.is_whole(places, largest.results[0])
-        if whole and result.shape == () and program.unwritten((labels, scores), number, total):
+        found = _rows_of_labels(program, labels, matches) if whole else None
+        first = number
+        if found is not None and program.calls[found].arrays[0].shape == scores.shape:
+            first, labels = min(number, found), program.calls[found].arrays[0]
+        else:
+            found = None
+        if whole and result.shape == () and program.unwritten((labels, scores), first, total):
             function = program.backend.kernels["count_correct"]
             calls[total] = Call("count_correct", function, (labels, scores), {}, (result,), True)
-            gone |= {number, matches}
-    return _without(calls, gone)
+            gone |= {number, matches} if found is None else {number, matches, found}
+    return without(calls, gone)
 
 
-def _only_reader(program: _Program, call: Call, name: str) -> int | None:
+def _rows_of_labels(program: Launches, labels: Any, reader: int) -> int | None:
+    """The call that looked for the largest of each row of labels, if nobody else reads what it found."""
+    maker = program.maker_of(labels)
+    if maker < 0 or program.readers_of(labels) != [reader]:
+        return None
+    call = program.calls[maker]
+    rows = call.name == "argmax" and call.arrays[0].ndim == 2 and call.arrays[0].dtype.kind == "f"
+    plain = call.attributes.get("axis") in (1, -1) and not call.attributes.get("keepdims")
+    return maker if rows and plain and program.is_whole(labels, call.results[0]) else None
+
+
+def _only_reader(program: Launches, call: Call, name: str) -> int | None:
     """The number of the one call that reads the one result of ``call``, if it has this name and one result."""
     readers = program.only_readers(call)
     if len(readers) != 1 or program.calls[readers[0]].name != name or len(program.calls[readers[0]].results) != 1:
@@ -285,7 +245,7 @@ def _only_reader(program: _Program, call: Call, name: str) -> int | None:
     return readers[0]
 
 
-def _softmax_once(program: _Program) -> list[Call]:
+def _softmax_once(program: Launches) -> list[Call]:
     """The probabilities that a cross-entropy computes are those of the model's softmax, which need not run as well."""
     for number, call in enumerate(program.calls):
         if call.name != "softmax" or len(call.results) != 1:
@@ -293,7 +253,7 @@ def _softmax_once(program: _Program) -> list[Call]:
         (y,) = call.results
         for later in range(number + 1, len(program.calls)):
             loss = program.calls[later]
-            if loss.name == "sparse_softmax_cross_entropy_loss" and program.is_whole(loss.arrays[0], call.arrays[0]):
+            if loss.name in MEAN_LOSSES and program.is_whole(loss.arrays[0], call.arrays[0]):
                 readers = program.only_readers(call)
                 p = loss.results[2]
                 if readers and readers[0] > later and program.is_whole_everywhere(y, readers) and p.shape == y.shape:
@@ -303,20 +263,19 @@ def _softmax_once(program: _Program) -> list[Call]:
                         else c
                         for i, c in enumerate(program.calls)
                     ]
-                    return _without(calls, {number})
+                    return without(calls, {number})
     return program.calls
 
 
-def _without(calls: list[Call], gone: set[int]) -> list[Call]:
-    return [call for number, call in enumerate(calls) if number not in gone]
-
-
-RULES: dict[str, Callable[[_Program], list[Call]]] = {
+RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
+    "normalization gradient": _activation_gradients_into_normalizations,
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,
-    "totals": _totals_together,
+    "draws": draws_together,
+    "totals": totals_together,
     "adam": _adam_without_packing,
+    "loss": loss_with_what_follows,  # behind it, calls that return something may change totals too
 }

@@ -40,12 +40,12 @@ class Program:
         move = _Mover(backend, buffers, self._arena)
         self.outputs = tuple(move(array) for array in outputs)
         self.launches = tuple(call.name for call in calls)
-        self._replay: Callable[[], None] = backend.bind([_bound(call, move) for call in calls])
+        self._replay: Callable[[int], None] = backend.bind([_bound(call, move) for call in calls])
         recorder.calls = []
 
-    def replay(self) -> None:
-        """Run all launches again. Nothing waits for the device."""
-        self._replay()
+    def replay(self, times: int = 1) -> None:
+        """Run all launches again, ``times`` times. Nothing waits for the device."""
+        self._replay(times)
 
 
 class _Mover:

@@ -87,6 +87,13 @@ def check_compile_arguments(loss_weights: Any) -> None:
             )
 
 
+def check_steps_per_execution(steps: Any) -> None:
+    """Raise ValueError for what is neither "auto" nor a number of steps."""
+    whole = isinstance(steps, (int, np.integer)) and not isinstance(steps, bool)
+    if steps != "auto" and not (whole and steps >= 1):
+        raise ValueError(f"steps_per_execution must be a positive integer or 'auto'. Received: {steps!r}.")
+
+
 def split_validation(
     split: float, x: Any, y: Any, sample_weight: Any
 ) -> tuple[tuple[Any, Any, Any], tuple[Any, Any, Any]]:

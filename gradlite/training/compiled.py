@@ -90,6 +90,11 @@ class CompiledLoss:
             self._losses = _as_loss(loss)
         self._weights = weights
 
+    @property
+    def losses(self) -> list[Any]:
+        """The losses, as objects."""
+        return flatten(self._losses)
+
     def _pairs(self, y_pred: Any) -> list[tuple[Output, Any, float]]:
         """The outputs that have a loss, each with it and its factor."""
         found = []

@@ -10,15 +10,15 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import grad, no_grad
+from gradlite.backends import Backend
 from gradlite.keras import metrics as keras_metrics
 from gradlite.keras import optimizers
 from gradlite.keras.layers.base import Layer
 from gradlite.tensor import Tensor
-from gradlite.training.checks import check_compile_arguments
+from gradlite.training.batches import Batch
+from gradlite.training.checks import check_compile_arguments, check_steps_per_execution
 from gradlite.training.compiled import CompiledLoss, CompiledMetrics
-from gradlite.training.data import Batch
-
-Logs = dict[str, Any]
+from gradlite.training.logs import Logs, RunningLogs
 
 
 class Compiled(Layer):
@@ -29,11 +29,13 @@ class Compiled(Layer):
     optimizer: Any = None
     stop_training = False
     run_eagerly = False
+    steps_per_execution: Any = "auto"
     history: Any = None
     _compiled_loss: CompiledLoss | None = None
     _compiled_metrics: CompiledMetrics | None = None
     _loss_tracker: Any = None
     _compile_arguments: dict[str, Any] | None = None
+    _kept_steps: Any = None  # recorded steps, while no fit, evaluate or predict has them
 
     def compile(
         self,
@@ -43,7 +45,7 @@ class Compiled(Layer):
         metrics: Any = None,
         weighted_metrics: Any = None,
         run_eagerly: bool = False,
-        steps_per_execution: int = 1,
+        steps_per_execution: Any = "auto",
         jit_compile: Any = "auto",
         auto_scale_loss: bool = True,
     ) -> None:
@@ -56,24 +58,30 @@ class Compiled(Layer):
             metrics: what is reported besides the loss, as a list; "accuracy" fits itself to the labels.
             weighted_metrics: metrics that take sample and class weights into account.
             run_eagerly: run every step's Python code, instead of recording a step once and replaying it.
-            steps_per_execution, jit_compile, auto_scale_loss: accepted as in Keras, without effect.
+            steps_per_execution: how many steps run between two calls of callbacks' batch hooks. "auto" is 1 where a
+                callback has such hooks; where none has, it makes no difference but that of speed.
+            jit_compile, auto_scale_loss: accepted as in Keras, without effect.
 
         Raises:
-            ValueError: for unknown names, with the nearest one, and for metrics in the place of ``loss_weights``.
+            ValueError: for unknown names, with the nearest one, for metrics in the place of ``loss_weights``, and for
+                ``steps_per_execution`` that is neither "auto" nor a positive integer.
         """
         check_compile_arguments(loss_weights)
         if metrics is not None and not isinstance(metrics, (list, tuple, dict)):
             raise ValueError(f"metrics must be a list, such as metrics=['accuracy']. Received: metrics={metrics!r}.")
+        check_steps_per_execution(steps_per_execution)
         # Everything is looked up before anything is set: a failed compile changes nothing.
         chosen = optimizers.get(optimizer)
         compiled_loss = None if loss is None else CompiledLoss(loss, loss_weights)
         compiled_metrics = CompiledMetrics(metrics, weighted_metrics)
+        vars(self).pop("_kept_steps", None)
         self.optimizer = chosen
         self._compiled_loss = compiled_loss
         self._compiled_metrics = compiled_metrics
         self._loss_tracker = keras_metrics.Mean(name="loss")
         self.stop_training = False
         self.run_eagerly = bool(run_eagerly)
+        self.steps_per_execution = steps_per_execution
         self._compile_arguments = {
             "optimizer": chosen,
             "loss": loss,
@@ -167,16 +175,21 @@ class Compiled(Layer):
             assert self._compiled_metrics is not None
             self._compiled_metrics.update(batch.y, y_pred, batch.sample_weight)
 
-    def _logs(self) -> Logs:
-        """The values of all metrics, by name. Reading them waits for the device."""
-        logs: Logs = {}
+    def _results(self) -> Logs:
+        """The results of all metrics, by name: Tensors, or what metrics of the user's return."""
+        found: Logs = {}
         for metric in self.metrics:
             value = metric.result()
-            if isinstance(value, dict):
-                logs.update({key: _number(part) for key, part in value.items()})
-            else:
-                logs[metric.name] = _number(value)
-        return dict(sorted(logs.items()))
+            found.update(value if isinstance(value, dict) else {metric.name: value})
+        return dict(sorted(found.items()))
+
+    def _logs(self) -> Logs:
+        """The values of all metrics, by name. Reading them waits for the device."""
+        return {name: _number(value) for name, value in self._results().items()}
+
+    def _running_logs(self, backend: Backend) -> RunningLogs:
+        """The same, for callbacks that are called while training runs."""
+        return RunningLogs(backend, self._results, _number)
 
     def _reset_metrics(self) -> None:
         for metric in self.metrics:

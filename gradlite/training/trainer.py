@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
 
 from gradlite.autograd import no_grad
-from gradlite.backends import default_backend
+from gradlite.backends import Backend, default_backend
 from gradlite.keras.callbacks import CallbackList, History
+from gradlite.tensor import Tensor
+from gradlite.training.array_feeds import ArrayFeed
+from gradlite.training.batches import Batch, numbers_as_array, unpack
 from gradlite.training.checks import split_validation, warn_of_missing_numbers
-from gradlite.training.data import ArrayFeed, Batch, Feed, is_batches, make_feed, numbers_as_array, unpack
+from gradlite.training.data import Feed, is_batches, make_feed
 from gradlite.training.interrupts import InterruptBetweenSteps
+from gradlite.training.loop import Loop
+from gradlite.training.outputs import Outputs
 from gradlite.training.replay import Steps
 from gradlite.training.steps import Compiled, Logs
+from gradlite.training.streams import AHEAD
 from gradlite.training.structure import flatten, map_structure
 
 
@@ -47,7 +55,8 @@ class Trainer(Compiled):
 
         Args:
             x: arrays or Tensors of all samples (one, a list or a dict); or an iterable of batches ``(x, y)`` or
-                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples.
+                ``(x, y, sample_weight)``: a generator, a ``PyDataset``, a list of tuples. Iterables are read by a
+                thread, up to two batches ahead of the step that runs, but not beyond the steps of an epoch.
             y: the labels, unless they come with x.
             batch_size: samples of a step, 32 by default.
             epochs: the number of the last epoch.
@@ -92,9 +101,8 @@ class Trainer(Compiled):
         listeners = CallbackList(callbacks, model=self, params=params, add_history=True, add_progbar=verbose != 0)
         self.stop_training, self._initial_epoch = False, None
         listeners.on_train_begin()
-        steps = self._steps(feed, validation, passes=int(epochs))
         logs: Logs = {}
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
+        with self._steps(feed.backend) as steps, InterruptBetweenSteps() as interrupts:
             for epoch in range(self._initial_epoch or initial_epoch, int(epochs)):
                 epoch_logs = self._run_epoch(epoch, feed, steps, listeners, interrupts)
                 if epoch_logs is None:
@@ -119,19 +127,14 @@ class Trainer(Compiled):
         listeners.on_epoch_begin(epoch)
         variables = self._trained_variables()
         steps.check_state()
-        hooks = listeners.has_batch_hooks("train")
-        done = 0
+        loop = Loop("train", listeners, interrupts, self.steps_per_execution, steps.check_state)
         try:
-            for step, batch in enumerate(feed.epoch()):
-                listeners.on_train_batch_begin(step)
-                if hooks:
-                    steps.check_state()
-                steps.train(batch, variables)
-                done = step + 1
-                listeners.on_train_batch_end(step, self._logs)
-                interrupts.check()
-                if self.stop_training:
-                    break
+            done = loop.run(
+                feed,
+                lambda batch: steps.train(batch, variables),
+                self._running_logs(feed.backend),
+                lambda: self.stop_training,
+            )
         finally:
             steps.finish()
         if not done:
@@ -161,8 +164,8 @@ class Trainer(Compiled):
         self._prepare(feed)
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts:
-            logs = self._run_evaluation(feed, self._steps(feed), listeners, interrupts)
+        with self._steps(feed.backend) as runner, InterruptBetweenSteps() as interrupts:
+            logs = self._run_evaluation(feed, runner, listeners, interrupts)
         return logs if return_dict else self._listed(logs)
 
     def _run_evaluation(
@@ -173,17 +176,10 @@ class Trainer(Compiled):
         self._reset_metrics()
         listeners.on_test_begin()
         steps.check_state()
-        hooks = listeners.has_batch_hooks("test")
-        step = -1
+        loop = Loop("test", listeners, interrupts, self.steps_per_execution, steps.check_state)
         with no_grad():
-            for step, batch in enumerate(feed.epoch()):
-                listeners.on_test_batch_begin(step)
-                if hooks:
-                    steps.check_state()
-                steps.test(batch)
-                listeners.on_test_batch_end(step, self._logs)
-                interrupts.check()
-        logs = self._logs() if step >= 0 else {}
+            done = loop.run(feed, steps.test, self._running_logs(feed.backend), lambda: False)
+        logs = self._logs() if done else {}
         listeners.on_test_end(logs)
         return logs
 
@@ -207,17 +203,13 @@ class Trainer(Compiled):
         params = {"verbose": verbose, "epochs": 1, "steps": feed.steps}
         listeners = CallbackList(callbacks, model=self, params=params, add_progbar=verbose != 0)
         listeners.on_predict_begin()
-        runner = self._steps(feed)
-        runner.check_state()
-        collected: list[Any] = []
-        with feed.backend.entered(), InterruptBetweenSteps() as interrupts, no_grad():
-            for step, batch in enumerate(feed.epoch()):
-                listeners.on_predict_batch_begin(step)
-                collected.append(runner.predict(batch))
-                listeners.on_predict_batch_end(step, {"outputs": collected[-1]})
-                interrupts.check()
+        outputs = Outputs(listeners.needs_batch_logs("predict"))
+        with self._steps(feed.backend) as runner, InterruptBetweenSteps() as interrupts, no_grad():
+            runner.check_state()
+            loop = Loop("predict", listeners, interrupts, self.steps_per_execution, runner.check_state)
+            loop.run(feed, lambda batch: runner.predict(batch, outputs), outputs.logs, lambda: False)
         listeners.on_predict_end()
-        return _joined(collected)
+        return outputs.joined()
 
     # Single batches.
 
@@ -228,7 +220,10 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, class_weight)
         self._reset_metrics()
-        self._train_step(batch, self._trained_variables())
+        with self._steps(batch.backend) as steps:
+            steps.check_state()
+            steps.train(batch, self._trained_variables())
+            steps.finish()
         logs = self._logs()
         return logs if return_dict else self._listed(logs)
 
@@ -237,41 +232,47 @@ class Trainer(Compiled):
         self._require_compiled()
         batch = self._single_batch(x, y, sample_weight, None)
         self._reset_metrics()
-        with no_grad():
-            self._test_step(batch)
+        with self._steps(batch.backend) as steps, no_grad():
+            steps.check_state()
+            steps.test(batch)
         logs = self._logs()
         return logs if return_dict else self._listed(logs)
 
     def predict_on_batch(self, x: Any) -> Any:
         """The outputs for this batch, in inference mode, as NumPy arrays."""
         feed = self._feed(x, None, None, _length(x), None, False, None)
-        with no_grad():
-            return map_structure(lambda y: y.numpy(), self(feed.first().x, training=False))
+        outputs = Outputs()
+        with self._steps(feed.backend) as steps, no_grad():
+            steps.check_state()
+            steps.predict(feed.first(), outputs)
+        return outputs.joined()
 
     def _single_batch(self, x: Any, y: Any, sample_weight: Any, class_weight: Any) -> Batch:
         feed = self._feed(x, y, sample_weight, _length(x), None, False, class_weight)
         if not self._is_prepared():
             self._prepare(feed)
+        # Labels are looked at on the host, and so before the step: one that reads values cannot be recorded.
         batch = feed.first()
-        return batch._replace(unchecked=batch.y)
+        labels = feed.labels if isinstance(feed, ArrayFeed) else batch.unchecked
+        return batch._replace(unchecked=map_structure(lambda a: a.numpy() if isinstance(a, Tensor) else a, labels))
 
     # Help.
 
-    def _steps(self, *feeds: Feed | None, passes: int = 1) -> Steps:
-        """What runs the steps on batches of these feeds: captured, unless ``compile`` was told otherwise, or there are
-        too few steps in all ``passes`` over the data for a recorded one to be replayed."""
-        captured = not self.run_eagerly and any(
-            feed is not None and (feed.steps is None or feed.steps * passes > 2) for feed in feeds
-        )
-        for feed in feeds:
-            if isinstance(feed, ArrayFeed):
-                feed.fixed = captured
-        return Steps(self, captured)
+    @contextmanager
+    def _steps(self, backend: Backend) -> Iterator[Steps]:
+        """What runs the steps, where the device's work is done, with the programs of the calls before; the programs
+        stay with the model."""
+        steps = Steps.of(self)
+        try:
+            with backend.entered():
+                yield steps
+        finally:
+            steps.put_back()
 
     def _feed(
         self, x: Any, y: Any, sample_weight: Any, batch_size: Any, steps: Any, shuffle: bool, class_weight: Any
     ) -> Feed:
-        variables = self.variables
+        variable = next((v for layer in self.flatten_layers() for v in layer.own_weights), None)
         return make_feed(
             x,
             y,
@@ -280,7 +281,8 @@ class Trainer(Compiled):
             steps=steps,
             shuffle=shuffle,
             class_weight=class_weight,
-            backend=variables[0].backend if variables else default_backend(),
+            backend=default_backend() if variable is None else variable.backend,
+            ahead=0 if self.run_eagerly else AHEAD,
         )
 
     def _validation(self, data: Any, batch_size: int | None, steps: int | None) -> Feed | None:
@@ -318,16 +320,6 @@ def _all_labels(feed: Feed, batch: Batch) -> Any:
 
 def _is_due(epoch: int, frequency: Any) -> bool:
     return epoch % frequency == 0 if isinstance(frequency, int) else epoch in frequency
-
-
-def _joined(parts: list[Any]) -> Any:
-    """The outputs of all batches, in one array for each output."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {key: _joined([part[key] for part in parts]) for key in first}
-    if isinstance(first, (list, tuple)):
-        return [_joined([part[i] for part in parts]) for i in range(len(first))]
-    return first if len(parts) == 1 else np.concatenate(parts)
 
 
 def _length(x: Any) -> int:

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends import get_backend
 from gradlite.backends.base import ARRAY_FUNCTIONS
 
 Shape = tuple[int, ...]
@@ -86,7 +87,7 @@ call("astype", real((3, 4)), dtype=np.dtype("float16"))
 call("copy", real((3, 4)))
 call("assign", real((3, 4), (3, 4)), updates=1)
 call("assign_add", real((3, 4), (4,)), updates=1)
-call("accumulate", together(fixed(np.array(2.5)), real(())), updates=1, dtypes=("float32",))
+call("accumulate", fixed(np.array(2.5)), updates=1, dtypes=("float64",), values=(np.array(1.5),))
 call("assign_at", real((3, 4), (3,)), updates=1, index=(slice(None), 2))
 call("where", together(integers(2, (3, 4), kind=np.bool_), real((3, 4), (4,))))
 call("concatenate", real((2, 3), (4, 3), (0, 3)), axis=0)
@@ -94,6 +95,11 @@ call("pad", real((2, 3)), widths=((1, 0), (2, 3)), value=1.5)
 call("gather", real((4, 3)), index=(np.array([0, 0, 3]), slice(None)))
 call("scatter", real((3, 3)), index=(np.array([0, 0, 3]), slice(None)), shape=(4, 3))
 call("scatter", real((2, 3)), index=(slice(1, 3),), shape=(4, 3))
+SAMPLES = (np.arange(21.0, dtype=np.float32).reshape(7, 3), np.arange(7), np.arange(14, dtype=np.uint8).reshape(7, 2))
+for arrays, order in ((SAMPLES, np.array([3, 0, 6, 2, 1, 5, 4])), (SAMPLES[:1], None)):
+    rows = get_backend("cpu").rows(arrays, order)
+    for start in (2, 5, 20):
+        call("select_rows", fixed(np.array(start)), dtypes=("float32",), rows=rows, size=4)
 call("take", together(real((4, 3)), integers(4, (2, 2))), axis=0)
 call("take_gradient", together(real((2, 2, 3)), integers(4, (2, 2))), shape=(4, 3), axis=0)
 call("take_along_axis", together(real((4, 3)), integers(4, (2, 3))), axis=0)
@@ -106,6 +112,7 @@ for axis, keepdims in ((None, False), ((1,), True), ((0, 2), False)):
     call("count_nonzero", integers(2, (3, 4, 2)), axis=axis, keepdims=keepdims)
 for rows, columns in ((9, 4), (1, 1), (1500, 10)):
     call("count_correct", together(integers(columns, (rows,)), real((rows, columns))))
+    call("count_correct", real((rows, columns), (rows, columns)))
 call("einsum", real((3, 4), (4, 2)), subscripts="ij,jk->ik")
 call("einsum", real((3, 4)), subscripts="ij->ji")
 call("einsum", real((3, 4), (4, 2), (2,)), subscripts="ij,jk,k->i")
@@ -158,7 +165,8 @@ for image, kernel, options in (
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
-    call("conv2d_weight_gradient", real(image, result), kernel_shape=kernel, **options)
+    for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):
+        call(name, real(image, result), kernel_shape=kernel, **options)
 
 # Pooling.
 for window, strides, padding, result in (
@@ -189,6 +197,7 @@ call("layer_norm_gradient", together(real((6, 5), (6, 5), (5,), (6,)), positive(
 # Random numbers: a state is (seed, stream, draw).
 STATE = fixed(np.array([7, 3, 11], np.uint64))
 call("draw_random", STATE, updates=1)
+call("draw_random_each", STATE, updates=1)
 call("random_bits", STATE, size=1001)
 for dtype in ("float16", "float32", "float64"):
     call("random_uniform", STATE, shape=(33, 7), dtype=np.dtype(dtype))
@@ -212,12 +221,17 @@ for shape, pooled, options in (
         together(real(shape, channels, channels), statistics, STATE),
         **options,
     )
-    call(
-        "batch_norm_max_pool2d_dropout_gradient",
-        together(real(pooled, shape, channels), statistics, taken, STATE),
-        **options,
-    )
+    for activation in (None, "relu"):
+        call(
+            "batch_norm_max_pool2d_dropout_gradient",
+            together(real(pooled, shape, channels), statistics, taken, STATE),
+            activation=activation,
+            **options,
+        )
 call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
+call("softmax_cross_entropy_loss", real((5, 7), (5, 7)))
+call("cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
+call("cross_entropy_step", real((5, 7), (5, 7), ()))
 
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.
 RATE, STEP = fixed(np.array(0.01, np.float32)), fixed(np.array(3, np.int64))

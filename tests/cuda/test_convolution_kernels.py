@@ -17,6 +17,7 @@ from comparison import check_bits, count_launches, expected, launch, on_device_s
 from devices import emulated
 
 from gradlite import config
+from gradlite.backends.cuda import convolution_variants
 from gradlite.backends.cuda.convolution_plan import (
     HALO_TILES,
     NARROW_HALO_TILES,
@@ -28,6 +29,7 @@ from gradlite.backends.cuda.convolution_plan import (
     tensor_tile,
     weight_tile,
 )
+from gradlite.backends.cuda.counters import COUNTERS, counters_for
 from gradlite.backends.cuda.registry import CUDA
 from gradlite.backends.registry import REFERENCE
 
@@ -69,6 +71,7 @@ def calls(arrays: list[np.ndarray], options: dict[str, Any]) -> list[tuple[str, 
         ("conv2d_statistics", [x, w, bias], options | {"activation": "relu"}),
         ("conv2d_input_gradient", [dy, w], options | {"input_shape": x.shape}),
         ("conv2d_weight_gradient", [x, dy], options | {"kernel_shape": w.shape}),
+        ("conv2d_parameter_gradients", [x, dy], options | {"kernel_shape": w.shape}),
     ]
 
 
@@ -304,11 +307,15 @@ def test_no_access_is_out_of_bounds_or_races(gpu, checked, kernel):
         (
             "exact",
             "3 x 3, whole tiles",
-            ["conv_ffma", "conv_ffma", "merge_statistics", "conv_ffma", "conv_weight_ffma"],
+            ["conv_ffma", "conv_ffma", "conv_ffma", "conv_weight_ffma", "conv_weight_ffma"],
         ),
-        ("TF32", "first layer", ["conv_mma", "conv_mma", "merge_statistics", "conv_halo", "conv_weight_mma"]),
-        ("half", "3 x 3, whole tiles", ["conv_halo", "conv_halo", "merge_statistics", "conv_halo", "conv_weight_halo"]),
-        ("TF32", "depthwise", ["depthwise", "conv_ffma", "merge_statistics", "depthwise", "depthwise_weight"]),
+        ("TF32", "first layer", ["conv_mma", "conv_mma", "conv_halo", "conv_weight_mma", "conv_weight_mma"]),
+        ("half", "3 x 3, whole tiles", ["conv_halo", "conv_halo", "conv_halo", "conv_weight_halo", "conv_weight_halo"]),
+        (
+            "TF32",
+            "depthwise",
+            ["depthwise", "conv_ffma", "depthwise", "depthwise_weight", "depthwise_weight", "reduce"],
+        ),
     ],
 )
 def test_each_kernel_runs_where_it_should(gpu, monkeypatch, mode, case, kernels):
@@ -320,6 +327,31 @@ def test_each_kernel_runs_where_it_should(gpu, monkeypatch, mode, case, kernels)
     for name, operands, attributes in calls(*convolution(13, dtype, **CASES[case])):
         launched += count_launches(gpu, monkeypatch, name, operands, **attributes)
     assert [name for name in launched if name != "sum_partials"] == kernels
+
+
+@pytest.mark.parametrize(("mode", "case"), [("exact", "groups"), ("TF32", "first layer"), ("half", "3 x 3, ragged")])
+def test_statistics_of_many_blocks_are_merged_by_a_kernel_of_their_own(gpu, monkeypatch, mode, case):
+    precision, dtype = MODES[mode]
+    config.set_matmul_precision(precision)
+    (x, w, bias, _), options = convolution(14, dtype, **CASES[case])
+    found = []
+    for most, kernels in ((convolution_variants.MOST_MERGED, 1), (0, 2)):
+        monkeypatch.setattr(convolution_variants, "MOST_MERGED", most)
+        assert len(count_launches(gpu, monkeypatch, "conv2d_statistics", [x, w, bias], **options)) == kernels
+        found.append(launch(gpu, "conv2d_statistics", [x, w, bias], **options))
+    np.testing.assert_array_equal(found[0][0], found[1][0])
+    for merged, apart in zip(found[0][1:], found[1][1:]):
+        np.testing.assert_allclose(merged, apart, rtol=1e-6, atol=1e-6)
+
+
+@pytest.mark.parametrize("mode", MODES)
+def test_counters_are_zero_again_after_statistics(gpu, mode):
+    precision, dtype = MODES[mode]
+    config.set_matmul_precision(precision)
+    (x, w, bias, _), options = convolution(15, dtype, **CASES["groups"])
+    for _ in range(3):
+        launch(gpu, "conv2d_statistics", [x, w, bias], **options)
+    assert not counters_for(gpu, COUNTERS).get().any()
 
 
 @pytest.mark.parametrize("name", [name for name in CUDA if name.startswith("conv2d")])

@@ -20,6 +20,7 @@ from cupy_stand_in.testing import host
 from emulator.testing import require_emulator
 
 from gradlite.backends.base import Backend
+from gradlite.backends.rows import Rows
 
 sys.path.insert(0, __file__.rpartition("/cuda/")[0] + "/backends")
 from kernel_calls import CALLS
@@ -33,6 +34,8 @@ require_emulator()
 def moved(value):
     if isinstance(value, np.ndarray):
         return cp.asarray(value)
+    if isinstance(value, Rows):
+        return Rows(None, moved(value.arrays), moved(value.order))
     return tuple(map(moved, value)) if isinstance(value, tuple) else value
 
 
@@ -42,7 +45,7 @@ def test_reference_kernels_give_the_bits_that_they_give_over_numpy(call, rng):
     for dtype in call.dtypes:
         arrays = call.arrays(rng, np.dtype(dtype))
         copies = [moved(a) for a in arrays]
-        attributes = {k: moved(v) if k == "index" else v for k, v in call.attributes.items()}
+        attributes = {k: moved(v) if k in ("index", "rows", "values") else v for k, v in call.attributes.items()}
         expected = here.launch(call.name, *arrays, **call.attributes)
         found = there.launch(call.name, *copies, **attributes)
         pairs = zip(

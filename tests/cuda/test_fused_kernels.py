@@ -89,6 +89,24 @@ def test_the_gradient_in_one_is_the_references(gpu, rng, case, dtype, rate):
     assert_close(launch(gpu, NAME + "_gradient", [g, x, None, *arrays[3:]], **options)[0], wanted, dtype, 4)
 
 
+@pytest.mark.parametrize(("case", "dtype", "rate"), VARIANTS)
+def test_the_gradient_in_front_of_a_relu_has_the_bits_of_two_kernels(gpu, rng, case, dtype, rate):
+    shape, options = case
+    x, gamma, beta = operands(rng, shape, dtype)
+    x, options = np.maximum(x, 0), options | {"epsilon": EPSILON, "rate": rate}
+    y, mean, variance, index = launch(gpu, NAME, [x, gamma, beta, state()], **options)
+    g = rng.uniform(-1, 1, y.shape).astype(dtype)
+    g.reshape(-1)[0] = np.nan
+    arrays = [g, x, gamma, mean, variance, index, state()]
+    dx, *parameters = launch(gpu, NAME + "_gradient", arrays, **options)
+    wanted = launch(gpu, "relu_gradient", [dx, x])[0]
+    found = launch(gpu, NAME + "_gradient", arrays, activation="relu", **options)
+    for a, b in zip(found, [wanted, *parameters]):
+        assert a.tobytes() == b.tobytes()
+    arrays[0] = np.nan_to_num(g)
+    check(gpu, NAME + "_gradient", arrays, scale=1 + (x.size // shape[-1]) ** 0.5, activation="relu", **options)
+
+
 def test_without_a_state_nothing_is_dropped(gpu, rng):
     x, gamma, beta = operands(rng, (2, 6, 8, 4), "float32")
     options = HALVING | {"epsilon": EPSILON}
@@ -129,7 +147,7 @@ def test_every_schedule_gives_the_same_bits(gpu, schedule, case):
     arrays = [*operands(rng, shape, "float32"), state()]
     check_bits(gpu, NAME, arrays, **options)
     y, *rest = launch(gpu, NAME, arrays, **options)
-    check_bits(gpu, NAME + "_gradient", [y, *arrays[:2], *rest, state()], **options)
+    check_bits(gpu, NAME + "_gradient", [y, *arrays[:2], *rest, state()], activation="relu", **options)
 
 
 @pytest.mark.parametrize("case", [0, 1, 3, 4, 6, 8, 9])
@@ -138,7 +156,8 @@ def test_no_access_is_out_of_bounds_or_races(gpu, rng, checked, case):
     options = pooling | {"epsilon": EPSILON, "rate": 0.4}
     arrays = [*operands(rng, shape, "float32"), state()]
     y, *rest = launch(gpu, NAME, arrays, **options)
-    launch(gpu, NAME + "_gradient", [y, *arrays[:2], *rest, state()], **options)
+    for activation in (None, "relu"):
+        launch(gpu, NAME + "_gradient", [y, *arrays[:2], *rest, state()], activation=activation, **options)
     launch(gpu, "batch_norm_apply_max_pool2d_dropout", [*arrays[:3], *rest[:2], state()], **options)
 
 

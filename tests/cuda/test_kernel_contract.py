@@ -13,6 +13,7 @@ import gradlite.backends.cuda  # noqa: F401  (fills the table)
 from gradlite.backends.base import ARRAY_FUNCTIONS
 from gradlite.backends.cuda.registry import CUDA
 from gradlite.backends.registry import REFERENCE
+from gradlite.backends.rows import Rows
 
 sys.path.append(str(Path(__file__).parents[1] / "backends"))
 
@@ -47,6 +48,8 @@ def attributes_of(gpu, call):
 def on_device(gpu, value):
     if isinstance(value, np.ndarray):
         return gpu.asarray(value)
+    if isinstance(value, Rows):
+        return gpu.rows(*on_device(gpu, (value.arrays, value.order)))
     return tuple(on_device(gpu, part) for part in value) if isinstance(value, tuple) else value
 
 

@@ -14,6 +14,7 @@ from helpers import assert_close
 
 from gradlite import config
 from gradlite.backends.cuda import CudaBackend, gemm
+from gradlite.backends.cuda.counters import COUNTERS, counters_for
 from gradlite.backends.cuda.gemm_tiles import (
     BFLOAT16,
     DOUBLE_TILES,
@@ -319,7 +320,7 @@ def test_counters_are_zero_again_after_every_launch(gpu, rng, forced):
     a, b = operands(rng, 70, 70, 256, np.float32, (False, False))
     first = product(gpu, a, b)
     assert product(gpu, a, b).tobytes() == first.tobytes()
-    assert not gemm._COUNTERS[gpu].zeros.get().any()
+    assert not counters_for(gpu, COUNTERS).get().any()
 
 
 # Products of the two lecture models on an H200, and a large one.

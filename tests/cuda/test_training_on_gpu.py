@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Iterator
 from typing import Any, NamedTuple
 
 import cupy_stand_in
@@ -69,6 +70,14 @@ class Lecture(NamedTuple):
 
 def sgd() -> Any:
     return keras.optimizers.SGD(learning_rate=0.01, momentum=0.9, nesterov=True)
+
+
+def single(feed: Any) -> Iterator[Any]:
+    """The batches of an epoch, each with its own samples."""
+    for run in feed.epoch():
+        while run.times:
+            batch, run = run.split(1)
+            yield batch.taken()
 
 
 LECTURES = {
@@ -139,7 +148,7 @@ def test_a_step_waits_for_nothing_copies_nothing_and_runs_kernels_of_ours(gpu, n
         feed = model._feed(x, y, None, lecture.batch_size, None, True, None)
         model._prepare(feed)
         variables = model._trained_variables()
-        batches = feed.epoch()
+        batches = single(feed)
         for _ in range(2):
             model._train_step(next(batches), variables)
         with cupy_stand_in.counting() as counts:
@@ -192,7 +201,7 @@ def test_bytes_stay_bytes_until_the_first_layer(gpu):
         model = keras.Sequential([layers.Rescaling(1 / 255), layers.Flatten(), layers.Dense(4, activation="softmax")])
         model.compile(optimizer="sgd", loss="sparse_categorical_crossentropy")
         feed = model._feed(images, labels, None, 4, None, True, None)
-        batch = next(feed.epoch())
+        batch = next(single(feed))
         assert batch.x.dtype == np.uint8
         assert batch.x.device == "gpu:0"
         with cupy_stand_in.counting() as counts:
@@ -211,7 +220,7 @@ def test_batches_come_in_the_order_that_they_have_on_the_cpu(gpu, name):
             model.build((None, *LECTURES[name].shape))
             feed = model._feed(x, y, None, 2, None, True, None)
             for _ in range(2):
-                orders.append(np.concatenate([batch.x.numpy() for batch in feed.epoch()]))
+                orders.append(np.concatenate([batch.x.numpy() for batch in single(feed)]))
     np.testing.assert_array_equal(orders[0], orders[2])
     np.testing.assert_array_equal(orders[1], orders[3])
     assert not np.array_equal(orders[0], orders[1])

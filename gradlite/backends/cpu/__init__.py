@@ -4,7 +4,8 @@ from importlib import import_module
 
 import numpy as np
 
-from gradlite.backends.base import Backend
+from gradlite.backends.cpu import native
+from gradlite.backends.cpu.backend import CpuBackend
 from gradlite.backends.cpu.registry import CPU
 
 FAMILIES = (
@@ -16,10 +17,11 @@ FAMILIES = (
     "optimizers",
     "pooling",
     "random",
+    "rows",
     "softmax",
 )
 
 for _family in FAMILIES:
     import_module(f"{__name__}.{_family}")
 
-BACKEND = Backend(np, "cpu", CPU)
+BACKEND = CpuBackend(np, "cpu", native.accelerated(CPU) if native.is_available() else CPU)

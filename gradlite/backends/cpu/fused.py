@@ -6,7 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.convolution import conv2d
+from gradlite.backends.cpu.convolution import conv2d, conv2d_weight_gradient
+from gradlite.backends.cpu.elementwise import relu_gradient
 from gradlite.backends.cpu.normalization import (
     batch_norm,
     batch_norm_gradient,
@@ -16,8 +17,10 @@ from gradlite.backends.cpu.normalization import (
 from gradlite.backends.cpu.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.cpu.random import dropout
 from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
+from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.registry import into
 
 
@@ -40,6 +43,25 @@ def conv2d_statistics(
     y = conv2d(x, w, bias, activation=activation, out=first, **options)
     mean, variance = (into(o, v) for o, v in zip(rest, channel_statistics(y)))
     return y, mean, variance
+
+
+@cpu_kernel
+def conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The reference's (dw, db)."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    to_kernel, to_bias = out or (None, None)
+    dw = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    return dw, column_sum(np, gradient, out=to_bias)
 
 
 @cpu_kernel
@@ -99,6 +121,7 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The reference's (dx, dgamma, dbeta)."""
@@ -107,7 +130,12 @@ def batch_norm_max_pool2d_dropout_gradient(
     if is_pooling(window, strides, padding):
         options: dict[str, Any] = {"window": window, "strides": strides, "padding": padding}
         gradient = max_pool2d_scatter(gradient, index, input_shape=x.shape, **options)
-    return batch_norm_gradient(gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+    dx, dgamma, dbeta = batch_norm_gradient(gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+    if activation == "relu":
+        relu_gradient(dx, x, out=dx)
+    elif activation is not None:
+        dx[...] = activation_gradient(np, dx, x, activation)
+    return dx, dgamma, dbeta
 
 
 def _pool_and_drop(

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import contextvars
 import ctypes
 import math
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
 from glob import glob
-from typing import Any
+from typing import Any, Protocol
 
 import numpy as np
 
@@ -51,6 +53,39 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
         function(0, 1)
     else:
         _pool.run(function, threads)
+
+
+def serving(team: Team, threads: int) -> AbstractContextManager[bool]:
+    """A context in which the pool's threads serve ``team``; its value is False where none is free."""
+    return _pool.serving(team, threads)
+
+
+def get_num_threads() -> int:
+    """How many threads the kernels of the CPU use."""
+    return _THREADS
+
+
+def set_num_threads(number: int) -> None:
+    """Choose how many threads the kernels of the CPU use; at first as many as there are processors, or as
+    ``OMP_NUM_THREADS`` says.
+
+    Sums are cut by the number of threads, so another number may give other roundings. Steps that were recorded keep
+    their cut, and with it their bits.
+
+    Raises:
+        ValueError: for what is no positive integer.
+
+    >>> import gradlite
+    >>> before = gradlite.get_num_threads()
+    >>> gradlite.set_num_threads(1)
+    >>> gradlite.get_num_threads()
+    1
+    >>> gradlite.set_num_threads(before)
+    """
+    global _THREADS
+    if not isinstance(number, int) or isinstance(number, bool) or number < 1:
+        raise ValueError(f"The number of threads must be a positive integer. Received: {number!r}.")
+    _THREADS = number
 
 
 class _Worker:
@@ -116,10 +151,50 @@ def _error_of(function: Part, t: int, threads: int) -> BaseException | None:
     return None
 
 
+class Team(Protocol):
+    """Native code that threads of the pool serve, coming back when it has nothing more for them."""
+
+    def serve(self, t: int, threads: int) -> None: ...
+
+    def dismiss(self, leave: bool) -> None: ...
+
+
 class _Pool:
     def __init__(self) -> None:
         self.workers: list[_Worker] = []
         self.busy = threading.Lock()
+        self.team: Team | None = None
+
+    def _hired(self, number: int) -> list[_Worker]:
+        while len(self.workers) < number:
+            self.workers.append(_Worker())
+        return self.workers[:number]
+
+    def recall(self) -> None:
+        """Bring threads that serve native code back."""
+        team, self.team = self.team, None
+        if team is None:
+            return
+        team.dismiss(True)
+        for worker in self.workers:
+            if not worker.finished and not worker.take_back():
+                worker.wait()
+        team.dismiss(False)
+
+    @contextlib.contextmanager
+    def serving(self, team: Team, threads: int) -> Iterator[bool]:
+        threads = min(threads, _THREADS)
+        if threads == 1 or getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):
+            yield False
+            return
+        try:
+            self.team = team
+            for t, worker in enumerate(self._hired(threads - 1), 1):
+                if worker.finished:  # and asleep
+                    worker.start(team.serve, t, threads)
+            yield True
+        finally:
+            self.busy.release()
 
     def run(self, function: Part, threads: int) -> None:
         if getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):
@@ -130,9 +205,8 @@ class _Pool:
         _local.inside = True
         try:
             with single_threaded_blas:
-                while len(self.workers) < threads - 1:
-                    self.workers.append(_Worker())
-                workers = self.workers[: threads - 1]
+                self.recall()
+                workers = self._hired(threads - 1)
                 for t, worker in enumerate(workers, 1):
                     worker.start(function, t, threads)
                 errors.append(_error_of(function, 0, threads))
@@ -233,6 +307,11 @@ def share(count: int, t: int, threads: int) -> range:
     return range(count * t // threads, count * (t + 1) // threads)
 
 
+def _at_exit() -> None:
+    """No thread may be in native code when its memory goes."""
+    _pool.recall()
+
+
 def _after_fork() -> None:
     """A child has only the thread that forked: it makes new workers when it needs them."""
     global _pool, _local
@@ -245,5 +324,6 @@ _THREADS = available_threads()
 _local = threading.local()
 single_threaded_blas = _SingleThreadedBlas()
 _pool = _Pool()
+atexit.register(_at_exit)
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_after_fork)

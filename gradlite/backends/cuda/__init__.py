@@ -5,7 +5,6 @@ from importlib import import_module
 from gradlite.backends.cuda.backend import CudaBackend
 
 FAMILIES = (
-    "accumulate",
     "arrays",
     "assignment",
     "convolution",
@@ -17,7 +16,9 @@ FAMILIES = (
     "pooling",
     "random",
     "reductions",
+    "rows",
     "softmax",
+    "totals",
 )
 
 for _family in FAMILIES:

@@ -15,10 +15,16 @@ from gradlite.backends.cuda import memory
 from gradlite.backends.cuda.availability import capability_of
 from gradlite.backends.cuda.graphs import bound
 from gradlite.backends.cuda.launch import Dimensions, Launcher
+from gradlite.backends.cuda.reading import CudaReading
 from gradlite.backends.cuda.registry import CUDA
+from gradlite.backends.cuda.rows import CudaRows
 from gradlite.backends.cuda.sources import Entry
+from gradlite.backends.cuda.staging import CudaStaging
 from gradlite.backends.cuda.streams import DeviceStream
+from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
+from gradlite.backends.rows import Rows
+from gradlite.backends.staging import Staging
 
 
 class CudaBackend(Backend):
@@ -32,9 +38,7 @@ class CudaBackend(Backend):
     """
 
     # Every launch that is saved saves microseconds.
-    fusions = frozenset(
-        {"activation", "activation gradient", "adam", "correct answers", "moving averages", "softmax", "totals"}
-    )
+    fusions = Backend.fusions | {"adam", "correct answers", "draws", "loss", "moving averages", "totals"}
 
     def __init__(self, cupy: Any, device: int) -> None:
         super().__init__(cupy, f"gpu:{device}")
@@ -107,8 +111,11 @@ class CudaBackend(Backend):
         view = self.xp.ndarray(like.shape, like.dtype, arena.data + lowest, strides)
         return view[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
 
-    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[], None]:
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         return bound(self, calls)
+
+    def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
+        return CudaRows(self, arrays, order)
 
     # Memory.
 
@@ -134,6 +141,18 @@ class CudaBackend(Backend):
 
     def item(self, array: Any) -> Any:
         return CudaBackend.call(self, array.item)
+
+    def read_later(self, arrays: Sequence[Any]) -> Reading:
+        return CudaBackend.call(self, CudaReading, self, arrays)
+
+    def staging(self, places: int) -> Staging:
+        return CudaStaging(self, places)
+
+    def mark(self) -> Mark:
+        event = self.xp.cuda.Event(disable_timing=True)
+        with self.gate:
+            event.record(self.stream)
+        return event
 
     def memory_stats(self) -> dict[str, int]:
         return memory.statistics(self.xp, self.device_number)

@@ -11,11 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite.backends.cuda.convolution_plan import Padding, Pair, geometry
+from gradlite.backends.cuda.convolution_plan import Geometry, Padding, Pair, geometry
 from gradlite.backends.cuda.convolution_variants import (
     ACTIVATIONS,
     Launch,
-    Split,
     accumulator,
     depthwise_launch,
     depthwise_weight_launch,
@@ -25,8 +24,10 @@ from gradlite.backends.cuda.convolution_variants import (
     sum_kernel,
     weight_launch,
 )
+from gradlite.backends.cuda.counters import counters_for
 from gradlite.backends.cuda.launch import blocks
-from gradlite.backends.cuda.linear import dense, dense_input_gradient, matmul
+from gradlite.backends.cuda.linear import dense, dense_input_gradient, dense_weight_gradient, matmul
+from gradlite.backends.cuda.reductions import column_sum
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.reference.convolution import output_size
 
@@ -36,6 +37,8 @@ if TYPE_CHECKING:
 DTYPES = tuple(map(np.dtype, ("float32", "float64", "float16")))
 # A depthwise weight gradient keeps a row of taps in registers; a longer row takes the general kernel.
 LONGEST_ROW = 16
+# The arguments of a kernel that takes none: those of blocks, their mean and variance, counters.
+NO_STATISTICS = (None,) * 4
 
 
 @cuda_kernel
@@ -67,7 +70,7 @@ def conv2d(
     if g.depthwise:
         _run(gpu, depthwise_launch(g, x.dtype, False, activation), x, w, bias, y, structure)
     else:
-        _run(gpu, gather_launch(gpu, g, x, w, y, False, activation, False), x, w, bias, y, None, structure)
+        _run(gpu, gather_launch(gpu, g, x, w, y, False, activation, False), x, w, bias, y, *NO_STATISTICS, structure)
     return y
 
 
@@ -85,7 +88,8 @@ def conv2d_statistics(
     activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """The reference's function: each block leaves the statistics of its pixels, which a second kernel merges."""
+    """The reference's function: each block leaves the statistics of its pixels, which the last of them merges, or a
+    second kernel where there are many."""
     shape = _output(x, w, strides, padding, dilation)
     g, structure = geometry(x.shape, w.shape, shape, strides, padding, dilation, groups)
     if structure is None or not _takes(x, w, bias) or activation not in ACTIVATIONS:
@@ -103,8 +107,12 @@ def conv2d_statistics(
     launch = gather_launch(gpu, g, x, w, y, False, activation, True)
     count = launch.grid[0]
     partials = gpu.empty((count * (1 + 2 * f),), kind)
-    _run(gpu, launch, x, w, bias, y, partials, structure)
-    gpu.run(merge_kernel(kind), (blocks(f, 8),), (1024,), partials, mean, variance, count, f, g.pixels)
+    if launch.merges:
+        counters = counters_for(gpu, launch.grid[1] * launch.grid[2])
+        _run(gpu, launch, x, w, bias, y, partials, mean, variance, counters, structure)
+    else:
+        _run(gpu, launch, x, w, bias, y, partials, None, None, None, structure)
+        gpu.run(merge_kernel(kind), (blocks(f, 8),), (1024,), partials, mean, variance, count, f, g.pixels)
     return y, mean, variance
 
 
@@ -136,7 +144,7 @@ def conv2d_input_gradient(
         _run(gpu, depthwise_launch(g, gradient.dtype, True, None), gradient, w, None, dx, structure)
     else:
         launch = gather_launch(gpu, g, gradient, w, dx, True, None, False)
-        _run(gpu, launch, gradient, w, None, dx, None, structure)
+        _run(gpu, launch, gradient, w, None, dx, *NO_STATISTICS, structure)
     return dx
 
 
@@ -164,27 +172,77 @@ def conv2d_weight_gradient(
     dw = gpu.empty(g.w, x.dtype) if out is None else out
     if _is_product(g.w, strides, padding, groups):
         matmul(gpu, x.reshape(-1, g.w[2]).T, gradient.reshape(-1, g.w[3]), out=dw[0, 0])
-        return dw
-    if g.depthwise and g.w[1] <= LONGEST_ROW:
+    elif _is_depthwise(g):
         split = depthwise_weight_launch(device_of(gpu), g, x.dtype)
-        result = _workspace(gpu, split, dw)
-        _run(gpu, split.launch, x, gradient, result, split.length, structure)
+        sums = dw if split.ranges == 1 else gpu.empty((split.ranges, dw.size), accumulator(dw.dtype))
+        _run(gpu, split.launch, x, gradient, sums, split.length, structure)
+        _add_ranges(gpu, sums, split.ranges, dw, None)
     else:
-        split = weight_launch(gpu, g, x, gradient)
-        result = _workspace(gpu, split, dw)
-        _run(gpu, split.launch, x, gradient, result, split.length, split.ranges, structure)
-    if split.ranges > 1:
-        gpu.run(sum_kernel(dw.dtype), (blocks(dw.size, 32),), (256,), result, dw, dw.size, split.ranges)
+        _weight_gradient(gpu, g, structure, x, gradient, dw, None)
     return dw
+
+
+@cuda_kernel
+def conv2d_parameter_gradients(
+    gpu: CudaBackend,
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The reference's gradients of kernel and bias: the bias's is summed from the tiles that the other loads anyway."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    g, structure = geometry(x.shape, tuple(kernel_shape), gradient.shape, **options)
+    if structure is None or not _takes(x, gradient):
+        dw, db = gpu.fallback("conv2d_parameter_gradients", x, gradient, kernel_shape=kernel_shape, out=out, **options)
+        return dw, db
+    x, gradient = _contiguous(gpu, x), _contiguous(gpu, gradient)
+    dw, db = (gpu.empty(g.w, x.dtype), gpu.empty(g.w[3:], x.dtype)) if out is None else out
+    if _is_product(g.w, strides, padding, groups):
+        rows = x.reshape(-1, g.w[2]), gradient.reshape(-1, g.w[3])
+        dense_weight_gradient(gpu, *rows, None, out=(dw[0, 0], db))
+    elif _is_depthwise(g):
+        conv2d_weight_gradient(gpu, x, gradient, kernel_shape=kernel_shape, out=dw, **options)
+        column_sum(gpu, gradient, out=db)
+    else:
+        _weight_gradient(gpu, g, structure, x, gradient, dw, db)
+    return dw, db
+
+
+def _weight_gradient(
+    gpu: CudaBackend, g: Geometry, structure: Any, x: Any, gradient: Any, dw: Any, db: Any | None
+) -> None:
+    """Write the gradients of kernel and bias (unless that is None). Of several ranges of pixels each leaves a row of
+    sums in a workspace: those of the kernel, then those of the bias."""
+    split = weight_launch(gpu, g, x, gradient)
+    to_kernel, to_bias, size, sums = dw, db, 0, None
+    if split.ranges > 1:
+        size = dw.size + (0 if db is None else db.size)
+        sums = to_kernel = gpu.empty((split.ranges * size,), accumulator(dw.dtype))
+        to_bias = None if db is None else sums[dw.size :]
+    _run(gpu, split.launch, x, gradient, to_kernel, to_bias, split.length, split.ranges, size, structure)
+    _add_ranges(gpu, sums, split.ranges, dw, db)
+
+
+def _add_ranges(gpu: CudaBackend, sums: Any, ranges: int, dw: Any, db: Any | None) -> None:
+    """Add the rows of a workspace where there are several."""
+    if ranges > 1:
+        size = dw.size + (0 if db is None else db.size)
+        gpu.run(sum_kernel(dw.dtype), (blocks(size, 32),), (256,), sums, dw, db, dw.size, size, ranges)
+
+
+def _is_depthwise(g: Geometry) -> bool:
+    """Whether the kernel of depthwise weight gradients takes it."""
+    return g.depthwise and g.w[1] <= LONGEST_ROW
 
 
 def _run(gpu: CudaBackend, launch: Launch, *arguments: Any) -> None:
     gpu.run(launch.kernel, launch.grid, (launch.threads,), *arguments, shared_bytes=launch.shared_bytes)
-
-
-def _workspace(gpu: CudaBackend, split: Split, dw: Any) -> Any:
-    """Where ranges of pixels leave their sums: the result itself if there is one range."""
-    return dw if split.ranges == 1 else gpu.empty((split.ranges, dw.size), accumulator(dw.dtype))
 
 
 def _is_product(kernel: tuple[int, ...], strides: Pair, padding: Padding, groups: int) -> bool:

@@ -28,6 +28,7 @@ from gradlite.backends.cuda.convolution_plan import (
     weight_tensor_tile,
     weight_tile,
 )
+from gradlite.backends.cuda.counters import COUNTERS
 from gradlite.backends.cuda.launch import blocks, c_type
 from gradlite.backends.cuda.sources import Entry, entry
 
@@ -39,16 +40,26 @@ ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 # Shared memory that a block can ask for, by compute capability (CUDA C++ Programming Guide, technical specifications).
 SHARED_LIMITS = {(7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227, (11, 0): 227}
 LEAST_SHARED_LIMIT = 99
+# Statistics of so many blocks a thread of the last block merges: it reads 16 at once, twice, which takes L2's latency
+# each time. What that costs is less than a launch of more threads for it.
+MOST_MERGED = 128
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with its grid."""
+    """A kernel with its grid; ``columns`` is how many channels a block computes."""
 
     kernel: Entry
     grid: tuple[int, int, int]
     threads: int
     shared_bytes: int = 0
+    columns: int = 1
+
+    @property
+    def merges(self) -> bool:
+        """Whether the last block should merge the statistics of all."""
+        lanes = self.threads // self.columns
+        return self.grid[0] <= MOST_MERGED * lanes and self.grid[1] * self.grid[2] <= COUNTERS
 
 
 @dataclass(frozen=True, eq=False)
@@ -124,18 +135,19 @@ def _gather_launch(
         tile = ffma_tile(pixels, channels, device.multiprocessors, dtype.itemsize == 8)
         kind = {"STAT": c_type(accumulator(dtype)), "VEC_A": a, "VEC_B": b}
         kernel = entry("conv_ffma.cu", "conv_ffma", **macros, **kind, **tile.macros())
-        return Launch(kernel, (blocks(pixels, tile.m), blocks(channels, tile.n), phases * g.groups), tile.threads)
+        grid = blocks(pixels, tile.m), blocks(channels, tile.n), phases * g.groups
+        return Launch(kernel, grid, tile.threads, columns=tile.n)
     chunk = 16 // dtype.itemsize
     if g.is_3x3 and a == b == chunk:
         halo = halo_tile(n, rows, columns, channels, precision, device.multiprocessors, device.shared_limit)
         if halo is not None:
             kernel = entry("conv_halo.cu", "conv_halo", PRECISION=precision, **macros, **halo.macros())
             grid = (halo.blocks(n, rows, columns, 1), blocks(channels, halo.n), 1)
-            return Launch(kernel, grid, halo.threads, halo.shared_bytes(precision, backward))
+            return Launch(kernel, grid, halo.threads, halo.shared_bytes(precision, backward), halo.n)
     tensor = tensor_tile(pixels, channels, device.multiprocessors, a == 1)
     kernel = entry("conv_mma.cu", "conv_mma", PRECISION=precision, VEC_A=a, VEC_B=b, **macros, **tensor.macros())
     grid = (blocks(pixels, tensor.m), blocks(channels, tensor.n), phases * g.groups)
-    return Launch(kernel, grid, tensor.threads, tensor.shared_bytes(backward))
+    return Launch(kernel, grid, tensor.threads, tensor.shared_bytes(backward), tensor.n)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,9 @@ from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.normalization import Behind, backward, behind, forward, takes, takes_statistics
 from gradlite.backends.cuda.operands import THREADS, are_floats, arithmetic, contiguous, kernel, team_for, writable
 from gradlite.backends.cuda.registry import cuda_kernel
+from gradlite.backends.cuda.totals import is_count, table_of
 from gradlite.backends.reference.convolution import Padding, Pair
+from gradlite.backends.reference.fused import of_the_loss
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -108,18 +110,20 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The reference's gradients in two launches: sums over the pooled pixels, and dx."""
     buffers = (None,) * 3 if out is None else out
     fits = takes(x, gamma) and takes_statistics(x, mean, variance) and gradient.dtype == x.dtype
-    if not fits or not _fuses(window, *buffers):
+    if not fits or activation not in (None, "relu") or not _fuses(window, *buffers):
         return gpu.fallback(
             "batch_norm_max_pool2d_dropout_gradient", gradient, x, gamma, mean, variance, index, state, epsilon=epsilon,
-            window=window, strides=strides, padding=padding, rate=rate, out=out,
+            window=window, strides=strides, padding=padding, rate=rate, activation=activation, out=out,
         )  # fmt: skip
     rest = behind(x, window, strides, padding, state, rate)
-    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers)
+    masked = activation == "relu"
+    return backward(gpu, gradient, x, gamma, mean, variance, index, state, rest, epsilon, buffers, masked)
 
 
 @cuda_kernel
@@ -127,29 +131,106 @@ def sparse_softmax_cross_entropy_loss(
     gpu: CudaBackend, logits: Any, labels: Any, *, out: Any = None
 ) -> tuple[Any, Any, Any]:
     """The reference's mean loss, gradient and probabilities in one launch, or two for a large batch."""
-    name, buffers = "sparse_softmax_cross_entropy_loss", (None,) * 3 if out is None else out
-    if not are_floats(logits) or logits.size == 0 or labels.dtype not in C_TYPES or not writable(*buffers):
-        return gpu.fallback(name, logits, labels, out=out)
-    shapes = (), logits.shape, logits.shape
-    loss, gradient, probabilities = (
-        gpu.empty(shape, logits.dtype) if b is None else b for b, shape in zip(buffers, shapes)
-    )  # fmt: skip
-    (rows, columns), team = logits.shape, team_for(logits.shape[1])
-    small = logits.size <= ONE_BLOCK_LOGITS
-    # A team of a whole block is that block.
-    threads = ONE_BLOCK_THREADS if small and team < THREADS else THREADS
-    needed = blocks(rows * team, threads)
-    count = 1 if small else min(needed, LOSS_BLOCKS * gpu.multiprocessors)
-    types = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "L": c_type(labels.dtype), "TEAM": team}
-    parts = (
-        gpu.empty((count,), np.dtype(np.float64 if logits.dtype.itemsize == 8 else np.float32)) if count > 1 else None
-    )
+    if not _is_loss_of_ours(logits, labels, out):
+        return gpu.fallback("sparse_softmax_cross_entropy_loss", logits, labels, out=out)
+    return _mean_loss(gpu, logits, labels, None, out)
+
+
+@cuda_kernel
+def softmax_cross_entropy_loss(gpu: CudaBackend, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The same for rows of labels."""
+    if not _is_loss_of_ours(logits, labels, out):
+        return gpu.fallback("softmax_cross_entropy_loss", logits, labels, out=out)
+    return _mean_loss(gpu, logits, labels, None, out)
+
+
+@cuda_kernel
+def cross_entropy_step(
+    gpu: CudaBackend,
+    logits: Any,
+    labels: Any,
+    scale: Any,
+    *totals: Any,
+    values: tuple[Any, ...] = (),
+    copies: tuple[Any, ...] = (),
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """Both, and totals: by the same launch where it is of one block, which knows when all is done."""
+    fits = _is_loss_of_ours(logits, labels, out)
+    if not fits or (scale is not None and (scale.dtype != logits.dtype or scale.size != 1)):
+        return gpu.fallback("cross_entropy_step", logits, labels, scale, *totals, values=values, copies=copies, out=out)
+    logits, labels = contiguous(gpu, logits), contiguous(gpu, labels)
+    loss, gradient, p = results = _loss_buffers(gpu, logits, out)
+    added = tuple(of_the_loss(value, loss, logits, labels, p) for value in values)
+    counted, table = _counted(values), None
+    if totals and logits.size <= ONE_BLOCK_LOGITS and counted is not None:
+        table = table_of(gpu, totals, added, copies)  # to which the loss is an array like others
+    if table is None:
+        _mean_loss(gpu, logits, labels, scale, results)
+        if totals:
+            gpu.kernels["accumulate"](*totals, values=added, copies=copies)
+        return results
+    name, macros = _loss_kernel(logits, labels)
     gpu.run(
-        kernel("softmax_cross_entropy.cu", name, **types), (count,), (threads,), contiguous(gpu, logits),
-        contiguous(gpu, labels), loss, gradient, probabilities, parts, rows, columns,
+        kernel("softmax_cross_entropy.cu", name + "_totals", **macros), (1,), (_threads_of_one_block(logits),), logits,
+        labels, scale, loss, gradient, p, table, counted, *logits.shape,
+    )  # fmt: skip
+    return results
+
+
+# As softmax_cross_entropy.cu numbers what is counted.
+COUNTED = {None: 0, "probabilities": 1, "logits": 2}
+
+
+def _counted(values: tuple[Any, ...]) -> int | None:
+    """What the loss's kernel has to count for these values; None where it cannot."""
+    kinds = {value[1] if isinstance(value[1], str) else "others" for value in values if is_count(value)}
+    return COUNTED.get(next(iter(kinds), None)) if len(kinds) <= 1 else None
+
+
+def _is_loss_of_ours(logits: Any, labels: Any, out: Any) -> bool:
+    buffers = (None,) * 3 if out is None else out
+    known = labels.dtype in C_TYPES if labels.ndim == 1 else labels.dtype == logits.dtype
+    return are_floats(logits) and logits.size > 0 and known and writable(*buffers)
+
+
+def _loss_buffers(gpu: CudaBackend, logits: Any, out: Any) -> tuple[Any, Any, Any]:
+    """Where the loss, its gradient and the probabilities go."""
+    buffers = (None,) * 3 if out is None else out
+    shapes = (), logits.shape, logits.shape
+    loss, gradient, p = (gpu.empty(shape, logits.dtype) if b is None else b for b, shape in zip(buffers, shapes))
+    return loss, gradient, p
+
+
+def _loss_kernel(logits: Any, labels: Any) -> tuple[str, dict[str, Any]]:
+    """What the kernels' names begin with, and the macros."""
+    macros = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "TEAM": team_for(logits.shape[1])}
+    if labels.ndim == 2:
+        return "softmax_cross_entropy", macros | {"L": "int"}
+    return "sparse_softmax_cross_entropy", macros | {"L": c_type(labels.dtype)}
+
+
+def _threads_of_one_block(logits: Any) -> int:
+    """The threads of a block that takes a small batch alone. A team of a whole block is that block."""
+    return ONE_BLOCK_THREADS if team_for(logits.shape[1]) < THREADS else THREADS
+
+
+def _mean_loss(gpu: CudaBackend, logits: Any, labels: Any, scale: Any, out: Any) -> tuple[Any, Any, Any]:
+    loss, gradient, p = results = _loss_buffers(gpu, logits, out)
+    rows, columns = logits.shape
+    name, macros = _loss_kernel(logits, labels)
+    threads, count, parts = _threads_of_one_block(logits), 1, None
+    if logits.size > ONE_BLOCK_LOGITS:
+        threads = THREADS
+        count = min(blocks(rows * macros["TEAM"], threads), LOSS_BLOCKS * gpu.multiprocessors)
+    if count > 1:
+        parts = gpu.empty((count,), np.dtype(np.float64 if logits.dtype.itemsize == 8 else np.float32))
+    gpu.run(
+        kernel("softmax_cross_entropy.cu", name + "_loss", **macros), (count,), (threads,), contiguous(gpu, logits),
+        contiguous(gpu, labels), scale, loss, gradient, p, parts, rows, columns,
     )  # fmt: skip
     if parts is not None:
         gpu.run(
-            kernel("softmax_cross_entropy.cu", "mean_of_parts", **types), (1,), (THREADS,), parts, loss, count, rows
-        )  # fmt: skip
-    return loss, gradient, probabilities
+            kernel("softmax_cross_entropy.cu", "mean_of_parts", **macros), (1,), (THREADS,), parts, loss, count, rows
+        )
+    return results

@@ -6,7 +6,6 @@ alignment alone is a ``Plan``, made once for each of them. See ``kernels/gemm.cu
 
 from __future__ import annotations
 
-import weakref
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
@@ -14,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from gradlite import config
+from gradlite.backends.cuda.counters import COUNTERS, counters_for
 from gradlite.backends.cuda.gemm_tiles import (
     BFLOAT16,
     FFMA,
@@ -35,8 +35,6 @@ if TYPE_CHECKING:
 # Numbers of the activations in gemm.cuh.
 ACTIVATIONS: dict[str | None, int] = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 FORMATS = {TF32: 0, BFLOAT16: 1, FLOAT16: 2}
-# Zeros that blocks count arrivals in. Launches take turns in it, so that some may run at one time.
-COUNTERS = 1 << 16
 
 Ints = tuple[int, ...]
 
@@ -140,7 +138,7 @@ def multiply(
     workspace, counters = None, None
     if plan.workspace:
         workspace = gpu.empty((plan.workspace,), np.float64 if storage == "double" else np.float32)
-        counters = _counters(gpu, plan.tiles)
+        counters = counters_for(gpu, plan.tiles)
     gpu.run(
         plan.kernel, plan.grid, (plan.threads,), Strided(a), Strided(b), None if outputs is None else Strided(outputs),
         bias, residual, out, column_sums, workspace, counters, *plan.numbers, ACTIVATIONS[activation],
@@ -286,27 +284,3 @@ def _kernel(
         **shape, MIN_BLOCKS=resident, A_BY_K=int(a.by_k), B_BY_K=int(b.by_k), VECTOR_A=a.vector,
         VECTOR_B=b.vector, DERIVATIVE_A=derivative_a, DERIVATIVE_B=derivative_b, COLUMN_SUMS=int(sums),
     )  # fmt: skip
-
-
-class _Counters:
-    """Zeros on a device, of which each launch gets the next ones; kernels leave zeros behind."""
-
-    def __init__(self, gpu: CudaBackend) -> None:
-        # Not a buffer of the backend's: a recorded program would use its memory for other arrays too.
-        self.zeros = gpu.xp.zeros(COUNTERS, np.int32)
-        self.next = 0
-
-    def take(self, count: int) -> Any:
-        start = self.next if self.next + count <= COUNTERS else 0
-        self.next = start + count
-        return self.zeros[start : start + count]
-
-
-_COUNTERS: weakref.WeakKeyDictionary[CudaBackend, _Counters] = weakref.WeakKeyDictionary()
-
-
-def _counters(gpu: CudaBackend, tiles: int) -> Any:
-    counters = _COUNTERS.get(gpu)
-    if counters is None:
-        counters = _COUNTERS[gpu] = _Counters(gpu)
-    return counters.take(tiles)

@@ -32,9 +32,10 @@ class GraphReplay:
                 self._graph = self._stream.end_capture()
             self._graph.upload(self._stream)
 
-    def __call__(self) -> None:
+    def __call__(self, times: int = 1) -> None:
         with self._gate:
-            self._graph.launch(self._stream)
+            for _ in range(times):
+                self._graph.launch(self._stream)
 
 
 class ListReplay:
@@ -49,10 +50,11 @@ class ListReplay:
         self._calls = list(calls)
         self.reason = reason
 
-    def __call__(self) -> None:
+    def __call__(self, times: int = 1) -> None:
         with self._gpu.entered():
-            for call in self._calls:
-                call()
+            for _ in range(times):
+                for call in self._calls:
+                    call()
 
 
 def bound(gpu: CudaBackend, calls: Sequence[Callable[[], Any]]) -> GraphReplay | ListReplay:

@@ -164,8 +164,10 @@ def backward(
     rest: Behind,
     epsilon: float,
     out: tuple[Any, Any, Any],
+    masked: bool = False,
 ) -> tuple[Any, Any, Any]:
-    """(dx, dgamma, dbeta) of ``forward``, in two launches, or in one where the rows are few."""
+    """(dx, dgamma, dbeta) of ``forward``, in two launches, or in one where the rows are few. With ``masked``, x is the
+    output of a relu, and dx the gradient before that."""
     arrays = gradient, x, gamma, mean, variance, index, state
     gradient, x, gamma, mean, variance, index, state = (contiguous(gpu, a) for a in arrays)
     channels, kind, pooled = x.shape[-1], _parameter_dtype(x, gamma), rest.window is not None
@@ -174,7 +176,8 @@ def backward(
     width = min(width_of(channels, gradient, x, dx, *([index] if pooled else [])), 16 // mean.dtype.itemsize)
     direct = rest.outputs <= DIRECT_ROWS and rest.rows <= 4 * DIRECT_ROWS
     layout = layout_for(gpu.multiprocessors, x.dtype.itemsize, channels, width, rest.outputs, direct)
-    macros = _macros(x, kind, layout, rest) | {"SUMS": "DIRECT" if direct else "SLICES", "APART": int(rest.apart)}
+    macros = _macros(x, kind, layout, rest)
+    macros |= {"SUMS": "DIRECT" if direct else "SLICES", "APART": int(rest.apart), "MASKED": int(masked)}
     draw, keep, threshold = _dropout(x, state, rest.rate)
     index, partial = index if pooled else None, None
     if not direct:

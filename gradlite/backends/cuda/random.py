@@ -34,6 +34,28 @@ def draw_random(gpu: CudaBackend, state: Any, *, out: Any = None) -> Any:
     return snapshot
 
 
+MAX_STATES = 64
+
+_STATES = np.dtype([("count", np.int64), ("at", [("state", np.uint64), ("snapshot", np.uint64)], MAX_STATES)])
+
+
+@cuda_kernel
+def draw_random_each(gpu: CudaBackend, *states: Any, out: Any = None) -> tuple[Any, ...]:
+    """The reference's snapshots, in one launch."""
+    given = (None,) * len(states) if out is None else out
+    if not writable(*states, *given):
+        return gpu.fallback("draw_random_each", *states, out=out)
+    snapshots = tuple(gpu.empty(s.shape, s.dtype) if o is None else o for s, o in zip(states, given))
+    for start in range(0, len(states), MAX_STATES):
+        pairs = list(zip(states, snapshots))[start : start + MAX_STATES]
+        table = np.zeros((), _STATES)
+        for row, (state, snapshot) in zip(table["at"], pairs):
+            row["state"], row["snapshot"] = state.data.ptr, snapshot.data.ptr
+        table["count"] = len(pairs)
+        gpu.run(kernel("philox.cu", "draw_random_each", T="float"), (1,), (MAX_STATES,), table[()])
+    return snapshots
+
+
 @cuda_kernel
 def random_bits(gpu: CudaBackend, state: Any, *, size: int, out: Any = None) -> Any:
     """The reference's uint32 words."""

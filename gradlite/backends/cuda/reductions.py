@@ -178,17 +178,31 @@ def column_sum(gpu: CudaBackend, x: Any, *, out: Any = None) -> Any:
 # One block counts; more scores than this are for kernels that fill the device.
 MOST_COUNTED = 1 << 20
 COUNTED_LABELS = tuple(map(np.dtype, ("int64", "int32", "uint8")))
+COUNTED_ROWS = tuple(map(np.dtype, ("float32", "float64")))
+
+
+def counts(labels: Any, scores: Any) -> bool:
+    """Whether kernels of one block count for these labels, class numbers or rows, and scores."""
+    rows = labels.ndim == 2
+    ours = scores.dtype == np.float32 if rows else scores.dtype in C_TYPES and scores.dtype.kind == "f"
+    known = labels.dtype in (COUNTED_ROWS if rows else COUNTED_LABELS)
+    return ours and known and 0 < scores.size <= MOST_COUNTED and labels.shape == scores.shape[: labels.ndim]
+
+
+def counting_macros(labels: Any, scores: Any) -> dict[str, Any]:
+    """The macros of kernels that count."""
+    return {"T": c_type(scores.dtype), "L": c_type(labels.dtype), "LABEL_ROWS": int(labels.ndim == 2)}
 
 
 @cuda_kernel
 def count_correct(gpu: CudaBackend, labels: Any, scores: Any, *, out: Any = None) -> Any:
-    """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,) say."""
-    ours = scores.dtype in C_TYPES and scores.dtype.kind == "f" and labels.dtype in COUNTED_LABELS
-    if not ours or not 0 < scores.size <= MOST_COUNTED or labels.shape != scores.shape[:1]:
-        # By three kernels of ours rather than the array module's, so that a captured step stays one graph.
-        matches = gpu.kernels["equal"](labels, gpu.kernels["argmax"](scores, axis=1))
+    """How many rows of ``scores`` (n, k) are largest where ``labels``, (n,) or (n, k), say."""
+    if not counts(labels, scores):
+        # By kernels of ours rather than the array module's, so that a captured step stays one graph.
+        places = labels if labels.ndim == 1 else gpu.kernels["argmax"](labels, axis=1)
+        matches = gpu.kernels["equal"](places, gpu.kernels["argmax"](scores, axis=1))
         return gpu.kernels["sum"](matches, axis=None, out=out)
     count = gpu.empty((), np.int64) if out is None else out
-    kernel = entry("count_correct.cu", "count_correct", T=c_type(scores.dtype), L=c_type(labels.dtype))
+    kernel = entry("count_correct.cu", "count_correct", **counting_macros(labels, scores))
     gpu.run(kernel, (1,), (1024,), contiguous(gpu, labels), contiguous(gpu, scores), count, *scores.shape)
     return count

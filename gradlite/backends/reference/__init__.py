@@ -14,6 +14,7 @@ FAMILIES = (
     "random",
     "reductions",
     "resizing",
+    "rows",
     "softmax",
     "special",
 )

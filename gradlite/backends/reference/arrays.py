@@ -5,6 +5,7 @@ from __future__ import annotations
 from types import ModuleType
 from typing import Any
 
+from gradlite.backends.reference.reductions import count_correct
 from gradlite.backends.registry import into, reference_kernel
 
 
@@ -33,11 +34,21 @@ def assign_add(xp: ModuleType, target: Any, value: Any) -> None:
 
 
 @reference_kernel
-def accumulate(xp: ModuleType, *arrays: Any) -> None:
-    """Update kernel: ``assign_add`` of several totals of one number: first the totals, then the value of each."""
-    half = len(arrays) // 2
-    for total, value in zip(arrays[:half], arrays[half:]):
-        assign_add(xp, total, value)
+def accumulate(xp: ModuleType, *totals: Any, values: tuple[Any, ...], copies: tuple[Any, ...] = ()) -> None:
+    """Update kernel: ``assign_add`` of several totals of one number.
+
+    The value of each total is a number, an array of one, or what is computed first: ("times", array, number), their
+    product in the array's type; ("correct", labels, scores), ``count_correct`` of them. ``copies`` are
+    None, or arrays that the new totals are written to as well.
+    """
+    for total, value, copy in zip(totals, values, copies or (None,) * len(totals)):
+        assign_add(xp, total, _value(xp, *value) if isinstance(value, tuple) else value)
+        if copy is not None:
+            copy[...] = total
+
+
+def _value(xp: ModuleType, what: str, first: Any, second: Any) -> Any:
+    return count_correct(xp, first, second) if what == "correct" else xp.multiply(first, second)
 
 
 @reference_kernel

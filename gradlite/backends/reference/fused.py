@@ -7,11 +7,19 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.reference.convolution import Padding, Pair
+from gradlite.backends.reference.activation import activation_gradient
+from gradlite.backends.reference.arrays import accumulate
+from gradlite.backends.reference.convolution import Padding, Pair, conv2d_weight_gradient
+from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.reference.random import dropout
-from gradlite.backends.reference.softmax import sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_gradient
+from gradlite.backends.reference.softmax import (
+    softmax_cross_entropy,
+    softmax_cross_entropy_gradient,
+    sparse_softmax_cross_entropy,
+    sparse_softmax_cross_entropy_gradient,
+)
 from gradlite.backends.registry import into, reference_kernel
 
 
@@ -28,6 +36,27 @@ def _pool_and_drop(
     if is_pooling(window, strides, padding):
         x, index = max_pool2d(xp, x, window=window, strides=strides, padding=padding)
     return x if state is None or rate == 0 else dropout(xp, x, state, rate=rate), index
+
+
+@reference_kernel
+def conv2d_parameter_gradients(
+    xp: Any,
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The gradients of conv2d in kernel and bias, `conv2d_weight_gradient` and `column_sum`: of ``kernel_shape``, and
+    (f,)."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    to_kernel, to_bias = out or (None, None)
+    dw = conv2d_weight_gradient(xp, x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    return dw, column_sum(xp, gradient, out=to_bias)
 
 
 @reference_kernel
@@ -97,16 +126,21 @@ def batch_norm_max_pool2d_dropout_gradient(
     strides: Pair,
     padding: Padding,
     rate: float,
+    activation: str | None = None,
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """(dx of x's shape, dgamma (c,), dbeta (c,)) of `batch_norm_max_pool2d_dropout`, given its input, what it returned
-    and its state; the gradient has y's shape. The statistics depend on x."""
+    and its state; the gradient has y's shape. The statistics depend on x. With an `activation`, x is what that
+    returned, and dx the gradient in front of it."""
     if state is not None and rate > 0:
         gradient = dropout(xp, gradient, state, rate=rate)
     if is_pooling(window, strides, padding):
         options: dict[str, Any] = {"window": window, "strides": strides, "padding": padding}
         gradient = max_pool2d_scatter(xp, gradient, index, input_shape=x.shape, **options)
-    return batch_norm_gradient(xp, gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+    dx, dgamma, dbeta = batch_norm_gradient(xp, gradient, x, gamma, mean, variance, epsilon=epsilon)
+    dx = activation_gradient(xp, dx, x, activation)
+    dx, dgamma, dbeta = (into(o, v) for o, v in zip(out or (None, None, None), (dx, dgamma, dbeta)))
+    return dx, dgamma, dbeta
 
 
 @reference_kernel
@@ -122,3 +156,54 @@ def sparse_softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out:
     loss = losses.mean(dtype="float64").astype(losses.dtype)
     loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
     return loss, gradient, p
+
+
+@reference_kernel
+def softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The mean over a batch of `softmax_cross_entropy`, forward and backward in one.
+
+    -> (mean loss (), its gradient in the logits (n, k), softmax(logits) (n, k)) for logits and labels (n, k).
+    """
+    losses, p = softmax_cross_entropy(xp, logits, labels)
+    share = xp.full(losses.shape, 1 / max(losses.size, 1), losses.dtype)
+    gradient = softmax_cross_entropy_gradient(xp, share, p, labels)
+    loss = losses.mean(dtype="float64").astype(losses.dtype)
+    loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
+    return loss, gradient, p
+
+
+@reference_kernel
+def cross_entropy_step(
+    xp: Any,
+    logits: Any,
+    labels: Any,
+    scale: Any,
+    *totals: Any,
+    values: tuple[Any, ...] = (),
+    copies: tuple[Any, ...] = (),
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """`sparse_softmax_cross_entropy_loss` of labels (n,), or `softmax_cross_entropy_loss` of labels (n, k), with its
+    gradient times `scale` (() or None), and then `accumulate`.
+
+    Values may also be ("times", "loss", number), of the mean loss, and ("correct", "probabilities") or ("correct",
+    "logits"), of the labels and those. -> (mean loss (), gradient (n, k), probabilities (n, k)).
+    """
+    function = sparse_softmax_cross_entropy_loss if labels.ndim == 1 else softmax_cross_entropy_loss
+    loss, gradient, p = function(xp, logits, labels)
+    if scale is not None:
+        gradient = gradient * scale
+    loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
+    if totals:
+        values = tuple(of_the_loss(value, loss, logits, labels, p) for value in values)
+        accumulate(xp, *totals, values=values, copies=copies)
+    return loss, gradient, p
+
+
+def of_the_loss(value: Any, loss: Any, logits: Any, labels: Any, probabilities: Any) -> Any:
+    """A value of `cross_entropy_step` as `accumulate` takes it."""
+    if not isinstance(value, tuple) or not isinstance(value[1], str):
+        return value
+    if value[0] == "times":
+        return "times", loss, value[2]
+    return "correct", labels, logits if value[1] == "logits" else probabilities

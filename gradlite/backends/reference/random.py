@@ -99,6 +99,12 @@ def draw_random(xp: Any, state: Any, *, out: Any = None) -> Any:
 
 
 @reference_kernel
+def draw_random_each(xp: Any, *states: Any, out: Any = None) -> tuple[Any, ...]:
+    """`draw_random` of several states, none of them twice -> a snapshot of each."""
+    return tuple(draw_random(xp, state, out=o) for state, o in zip(states, out or (None,) * len(states)))
+
+
+@reference_kernel
 def random_bits(xp: Any, state: Any, *, size: int, out: Any = None) -> Any:
     """`size` random uint32 words, shape (size,)."""
     block = xp.arange((size + 3) // 4, dtype=xp.uint64)

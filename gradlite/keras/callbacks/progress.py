@@ -86,8 +86,10 @@ class ProgbarLogger(Callback):
         if self._bar is None:  # called without a beginning, as by a hand-written loop
             self._start()
         if self._bar is not None and self.verbose == 1:
-            # As a function: values given directly would be averaged over steps, and logs are means already.
-            given = logs if callable(logs) or logs is None else partial(dict, logs)
+            # As a function: values given directly would be averaged over steps, and logs are means already. A bar
+            # need not wait for those of the last step.
+            given: Any = logs if callable(logs) or logs is None else partial(dict, logs)
+            given = getattr(logs, "newest", given)
             self._bar.update(self._seen, given, finalize=False)
 
     def _finish(self, logs: Logs) -> None:

@@ -152,6 +152,7 @@ class Layer(Tracked):
     def __getstate__(self) -> dict[str, Any]:
         # Activations such as relu are operations, which a pickled layer or a copy names rather than holds.
         state = dict(vars(self))
+        state.pop("_kept_steps", None)  # recorded steps belong to this object's memory
         if isinstance(state.get("activation"), Op):
             state["activation"] = activations.serialize(state["activation"])
         return state

@@ -241,6 +241,12 @@ class Optimizer(State, LearningRate, Options):
         is_update = not steps or (calls + 1) % steps == 0
         return is_update, bool(frequency) and (updates + 1) % (frequency or 1) == 0, self._layout
 
+    def steps_are_alike(self) -> bool:
+        """Whether all steps to come are of one phase and need nothing from the host, so that many can be replayed."""
+        overwrites = self.use_ema and self.ema_overwrite_frequency
+        varies = self.gradient_accumulation_steps or overwrites
+        return not varies and not self._rate_is_a_function()
+
     def prepare_replay(self) -> None:
         """Do the host's part of a step whose launches are about to be replayed: a learning rate that is a function is
         evaluated, and the step is counted."""

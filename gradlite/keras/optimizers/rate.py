@@ -57,6 +57,10 @@ class LearningRate:
             launch("assign", self._rate, value.data if isinstance(value, Tensor) else value)
         return self._rate
 
+    def _rate_is_a_function(self) -> bool:
+        """Whether the host is asked for the rate before every step."""
+        return not isinstance(self._learning_rate, (Variable, schedules.LearningRateSchedule))
+
     @property
     def learning_rate(self) -> Any:
         """The rate now, a 0-d Tensor (``float()`` reads it). Settable, unless a schedule was given."""

@@ -1,7 +1,7 @@
-// variant: T=float S=float P=float WIDTH={1,4} SUMS={SLICES,DIRECT} APART=1 POOLED=0 DROPPED=0
-// variant: T=float S=float P=float WIDTH=4 SUMS=SLICES APART={0,1} POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED={0,1}
-// variant: T=double S=double P=double WIDTH=2 SUMS=DIRECT APART=1 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
-// variant: T=half_t S=float P=half_t WIDTH=4 SUMS=SLICES APART=0 POOLED=1 KH=3 KW=3 SH=2 SW=2 DROPPED=1
+// variant: T=float S=float P=float WIDTH={1,4} SUMS={SLICES,DIRECT} APART=1 MASKED={0,1} POOLED=0 DROPPED=0
+// variant: T=float S=float P=float WIDTH=4 SUMS=SLICES APART={0,1} MASKED=1 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED={0,1}
+// variant: T=double S=double P=double WIDTH=2 SUMS=DIRECT APART=1 MASKED=0 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
+// variant: T=half_t S=float P=half_t WIDTH=4 SUMS=SLICES APART=0 MASKED=1 POOLED=1 KH=3 KW=3 SH=2 SW=2 DROPPED=1
 // The gradient of batch normalization, with the max pooling and the dropout behind it.
 //
 // With z = (x - mean) / sqrt(variance + epsilon), dy the gradient of the normalized x and N the number of rows:
@@ -14,7 +14,9 @@
 // pooling the gradient and the index are a quarter of that and less. Limit: memory bandwidth.
 //
 // Macros: those of batch_norm.cu; APART: windows meet neither each other nor padding (strides equal the window), so
-// that a thread writes all pixels of one window; otherwise it gathers the windows over one pixel.
+// that a thread writes all pixels of one window; otherwise it gathers the windows over one pixel. MASKED: x is what a
+// relu returned, and dx is taken on through it, zero where x is not positive: no more bytes, since x is read anyway.
+// Sums of products are written as multiply_add, so that no compiler rounds them differently in one of the variants.
 #include "channels.cuh"
 #include "philox.cuh"
 
@@ -39,6 +41,15 @@ __device__ __forceinline__ void incoming(const T* __restrict__ gradient, const D
 #else
   #pragma unroll
   for (int k = 0; k < WIDTH; k++) out[k] = load(values.at[k]);
+#endif
+}
+
+// What is stored of dx at a pixel whose value is x.
+__device__ __forceinline__ T outgoing(S dx, S x) {
+#if MASKED
+  return x > 0 ? store<T>(dx) : store<T>(0);
+#else
+  return store<T>(dx);
 #endif
 }
 
@@ -69,14 +80,14 @@ __device__ __forceinline__ Sums sums_of_pixels(const T* __restrict__ gradient, c
         // A window that is all padding names its first tap, outside the image.
         if ((unsigned)ty >= images.height || (unsigned)tx >= images.width) continue;
         S value = load(x[((image + ty) * images.width + tx) * channels + channel + k]);
-        total.scale[k] += dy[k] * ((value - centre[k]) * inverse[k]);
+        total.scale[k] = multiply_add(dy[k], (value - centre[k]) * inverse[k], total.scale[k]);
         total.shift[k] += dy[k];
       }
 #else
       Elements<T, WIDTH> values = read<WIDTH>(x + (long long)p * channels + channel);
       #pragma unroll
       for (int k = 0; k < WIDTH; k++) {
-        total.scale[k] += dy[k] * ((load(values.at[k]) - centre[k]) * inverse[k]);
+        total.scale[k] = multiply_add(dy[k], (load(values.at[k]) - centre[k]) * inverse[k], total.scale[k]);
         total.shift[k] += dy[k];
       }
 #endif
@@ -192,7 +203,8 @@ batch_norm_input_gradient(const T* __restrict__ gradient, const T* __restrict__ 
 #if POOLED
         if (place.at[k] != tap) own = 0;
 #endif
-        values.at[k] = store<T>(scale[k] * (own - shift[k] - (load(values.at[k]) - centre[k]) * slope[k]));
+        S value = load(values.at[k]);
+        values.at[k] = outgoing(scale[k] * multiply_add(centre[k] - value, slope[k], own - shift[k]), value);
       }
       write<WIDTH>(dx + at, values);
     }
@@ -219,7 +231,8 @@ batch_norm_input_gradient(const T* __restrict__ gradient, const T* __restrict__ 
     Elements<T, WIDTH> values = read<WIDTH>(x + at);
     #pragma unroll
     for (int k = 0; k < WIDTH; k++) {
-      values.at[k] = store<T>(scale[k] * (dy[k] - shift[k] - (load(values.at[k]) - centre[k]) * slope[k]));
+      S value = load(values.at[k]);
+      values.at[k] = outgoing(scale[k] * multiply_add(centre[k] - value, slope[k], dy[k] - shift[k]), value);
     }
     write<WIDTH>(dx + at, values);
   }

@@ -20,3 +20,8 @@ template <> __device__ __forceinline__ bfloat16_t store<bfloat16_t>(float x) { r
 
 // max(x, 0) that keeps NaN, as NumPy's maximum does; fmaxf would drop it.
 template <typename Type> __device__ __forceinline__ Type relu_of(Type x) { return x > Type(0) || x != x ? x : Type(0); }
+
+// a * b + c with one rounding. Written out where two kernels must give the same bits: whether a compiler contracts a
+// product and a sum may depend on what else it compiles.
+__device__ __forceinline__ float multiply_add(float a, float b, float c) { return __fmaf_rn(a, b, c); }
+__device__ __forceinline__ double multiply_add(double a, double b, double c) { return __fma_rn(a, b, c); }

@@ -13,6 +13,9 @@
 // column go to m ^ 8 (k / 4 % 4), so 8 pixels x 4 groups of k meet 32 different banks. Reads are float4: a warp reads
 // 4 different ones of A and 8 of B, each in one wavefront.
 //
+// With STATISTICS a block leaves those of its pixels, and the last block of its channels merges them, unless there are
+// too many (conv_epilogue.cuh).
+//
 // Bytes: the image once from memory (9 times from L1 for a 3 x 3 kernel), w from L2, y once. 2 M N K operations.
 // Limit: arithmetic from about 16 channels on; below that memory.
 //
@@ -41,7 +44,8 @@ __device__ __forceinline__ int turned(int k, int m) { return m ^ (8 * ((k >> 2) 
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-          STAT* __restrict__ partials, const Convolution c) {
+          STAT* __restrict__ partials, STAT* __restrict__ mean_of_all, STAT* __restrict__ variance_of_all,
+          int* __restrict__ counters, const Convolution c) {
   __shared__ __align__(16) C a_tile[2][BK][BM];
   __shared__ __align__(16) C b_tile[2][BK][BN];
 
@@ -209,6 +213,14 @@ conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
       store_statistics(partials, (long long)gridDim.x, (long long)blockIdx.x, c.filters, g.group * g.n_channels + n,
                        count, mean[j], squares);
     }
+  }
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
+    const int first = g.group * g.n_channels;
+    merge_groups<BN, THREADS>(partials, mean_of_all, variance_of_all, gridDim.x, c.filters, first + n0,
+                              first + g.n_channels, (C)g.pixels, [&](int block) {
+                                return min((long long)BM, g.pixels - (long long)block * BM);
+                              });
   }
 #endif
 }

@@ -10,8 +10,8 @@
 // The gradient is the same convolution of `gradient`, padded by 2 - padding, with the taps in reverse and channels and
 // filters in each other's place; w is read as it lies, as lines [n] of k.
 //
-// Macros: those of conv_tensor.cuh (WM a multiple of 16); TH, BN, STAGES; VEC_Y, GRADIENT, ACTIVATION, STATISTICS.
-// Needs one group, and channel counts and addresses that are multiples of a chunk.
+// Macros: those of conv_tensor.cuh (WM a multiple of 16); TH, BN, STAGES; VEC_Y, GRADIENT, ACTIVATION, STATISTICS (as
+// in conv_ffma.cu). Needs one group, and channel counts and addresses that are multiples of a chunk.
 // Shared memory: chunk q of pixel (or line of k) p lies at place q ^ (p / 4 % 2) of its two, so any 8 neighbouring
 // pixels meet every bank once, whatever the tap. Rows of the patch are 20 pixels apart.
 // Bytes: (1 + 2 / TH)(1 + 2 / 16) times the image for each BN channels, w for each block from L2, y once. 18 operations
@@ -46,7 +46,8 @@ __device__ __forceinline__ int spot(int line, int chunk) {
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_halo(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-          float* __restrict__ partials, const Convolution c) {
+          float* __restrict__ partials, float* __restrict__ mean, float* __restrict__ variance,
+          int* __restrict__ counters, const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const int source_h = GRADIENT ? c.rows : c.height, source_w = GRADIENT ? c.columns : c.width;
@@ -163,5 +164,13 @@ conv_halo(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
   const float count = (float)(min(TH, rows - y0) * min(TW, columns - x0));
   block_statistics<TH / ROWS, BN, THREADS>(sum, partials, count, warp_row * WM, column0, results - n0, n0, results,
                                            destination);
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
+    merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, results, n0, results,
+                              (float)((long long)c.images * rows * columns), [&](int block) {
+                                const int row_of_tiles = block / tiles_x % tiles_y, column_of_tiles = block % tiles_x;
+                                return min(TH, rows - row_of_tiles * TH) * min(TW, columns - column_of_tiles * TW);
+                              });
+  }
 #endif
 }

@@ -6,7 +6,7 @@
 // WM x WN with mma.sync.
 //
 // Macros: those of conv_tensor.cuh; BM, BN, STAGES; VEC_A, VEC_B: elements of a copy, a chunk's or 1 (float only);
-// VEC_Y: 2 where pairs may be stored; GRADIENT, ACTIVATION, STATISTICS.
+// VEC_Y: 2 where pairs may be stored; GRADIENT, ACTIVATION, STATISTICS (as in conv_ffma.cu).
 // Shared memory per slab: A as lines of k, W as lines [k] of n forward and as lines [n] of k for the gradient. For a
 // warp tile of 64 x 32 a product costs 1.5 wavefronts of shared memory, about what an H100 has for mma.sync.
 // Bytes: every tap's pixels from L2 (9 times the image for 3 x 3: conv_halo.cu avoids that), w from L2, y once.
@@ -42,7 +42,8 @@ __device__ __forceinline__ void copy_to_line(Chunk* tile, int line, int k, const
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
-         float* __restrict__ partials, const Convolution c) {
+         float* __restrict__ partials, float* __restrict__ mean, float* __restrict__ variance,
+         int* __restrict__ counters, const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const Gather g = gather_of<GRADIENT>(c, blockIdx.z);
@@ -153,5 +154,12 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
   const float count = (float)min((long long)BM, g.pixels - m0);
   block_statistics<BM / WM, BN, THREADS>(sum, partials, count, row0, column0, g.n_channels - n0, channel0, c.filters,
                                          destination);
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
+    merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, c.filters, channel0, (g.group + 1) * g.n_channels,
+                              (float)g.pixels, [&](int block) {
+                                return min((long long)BM, g.pixels - (long long)block * BM);
+                              });
+  }
 #endif
 }

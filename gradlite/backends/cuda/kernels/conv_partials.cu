@@ -1,4 +1,5 @@
-// Adds the ranges' sums of a weight gradient, [range][element], in a fixed order.
+// Adds the ranges' sums of a weight gradient, [range][element], in a fixed order. Behind the elements of the weights
+// may be those of the bias.
 //
 // A block has 32 elements; each of its 8 warps adds every 8th range, and the warps' sums are added in order. Eight at
 // once, since there are some hundred ranges, and a thread that read them one after the other would only wait.
@@ -11,7 +12,8 @@
 const int ELEMENTS = 32, WARPS = 8;
 
 extern "C" __global__ void __launch_bounds__(256)
-sum_partials(const STAT* __restrict__ partials, T* __restrict__ out, long long elements, int ranges) {
+sum_partials(const STAT* __restrict__ partials, T* __restrict__ out, T* __restrict__ bias, long long weights,
+             long long elements, int ranges) {
   __shared__ STAT shared[WARPS][ELEMENTS];
   const int lane = threadIdx.x % ELEMENTS, warp = threadIdx.x / ELEMENTS;
   const long long i = (long long)blockIdx.x * ELEMENTS + lane;
@@ -24,5 +26,5 @@ sum_partials(const STAT* __restrict__ partials, T* __restrict__ out, long long e
   __syncthreads();
   if (warp != 0 || i >= elements) return;
   for (int other = 1; other < WARPS; other++) sum += shared[other][lane];
-  out[i] = store<T>(sum);
+  (i < weights ? out : bias - weights)[i] = store<T>(sum);
 }

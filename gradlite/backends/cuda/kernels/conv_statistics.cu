@@ -1,4 +1,5 @@
-// Merges the statistics that the blocks of a convolution left behind: mean and population variance of every channel.
+// Merges the statistics that the blocks of a convolution left behind: mean and population variance of every channel,
+// where they are too many for the last of those blocks.
 //
 // Groups of samples with counts n_b, means m_b and sums of squared distances q_b have the mean m = sum n_b m_b / N and
 // the sum of squared distances sum (q_b + n_b (m_b - m)^2): Chan, Golub and LeVeque (1983), for many groups at once. A

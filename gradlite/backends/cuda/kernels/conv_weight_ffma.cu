@@ -3,7 +3,8 @@
 // Rows k = (tap y, tap x, channel) (M) x filters (N), summed over output pixels (K): dw = A' G, with A gathered from
 // the image while it is loaded. The sum is long and the result small, so blockIdx.z cuts the pixels into `splits`
 // ranges; every range leaves its sums in a workspace, [split][k][f], and sum_partials adds them in order: the same bits
-// whatever the schedule, without atomics. With one range the block writes the result itself.
+// whatever the schedule, without atomics. With one range the block writes the result itself. The bias's gradient, the
+// sum over pixels of G, comes along where `bias` is not null.
 //
 // A block computes BM x BN over slabs of BP pixels, a thread TM x TN in groups of 4 x 4. Tiles lie in shared memory as
 // they come, [pixel][k] and [pixel][f]; a thread's k never changes, so taps are worked out once, and its pixels move on
@@ -18,6 +19,7 @@
 // variant: T=float RESULT=float BM=32 BN=32 BP=8 TM=4 TN=4 VEC_A=1 VEC_B=4
 // variant: T=half_t RESULT=half_t BM=64 BN=32 BP=8 TM=4 TN=4 VEC_A=4 VEC_B=1
 // variant: T=double RESULT=double BM=64 BN=64 BP=8 TM=4 TN=8 VEC_A=4 VEC_B=4
+#include "conv_bias.cuh"
 #include "conv_geometry.cuh"
 
 typedef compute<T>::type C;
@@ -27,7 +29,8 @@ const int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_PASSES = (BP + B
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_weight_ffma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT* __restrict__ result,
-                 long long pixels_per_split, int splits, const Convolution c) {
+                 RESULT* __restrict__ bias, long long pixels_per_split, int splits, long long split_size,
+                 const Convolution c) {
   __shared__ __align__(16) C a_tile[2][BP][BM];
   __shared__ __align__(16) C b_tile[2][BP][BN];
 
@@ -86,6 +89,8 @@ conv_weight_ffma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
 
   const int tx = tid % (BN / TN) * 4, ty = tid / (BN / TN) * 4;
   C sum[TM][TN] = {};
+  const bool sums_bias = bias != nullptr && blockIdx.x == 0;
+  ColumnSums<C, BN, THREADS> bias_sums;
   load_slab(begin);
   store_slab(0);
   __syncthreads();
@@ -93,6 +98,7 @@ conv_weight_ffma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
   for (long long pixel = begin; pixel < end; pixel += BP, buffer ^= 1) {
     const bool more = pixel + BP < end;
     if (more) load_slab(pixel + BP);
+    if (sums_bias) bias_sums.template add<BP, BN>(&b_tile[buffer][0][0]);
 #pragma unroll
     for (int p = 0; p < BP; p++) {
       C a[TM], b[TN];
@@ -118,7 +124,12 @@ conv_weight_ffma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
     __syncthreads();
   }
 
-  RESULT* out = result + (long long)split * k_size * c.filters;
+  if (sums_bias) {
+    C total = bias_sums.total(&a_tile[0][0][0]);
+    int n = n0 + tid;
+    if (tid < BN && n < filters) bias[split * split_size + group * filters + n] = store<RESULT>(total);
+  }
+  RESULT* out = result + split * split_size;
 #pragma unroll
   for (int i = 0; i < TM; i++) {
     int k = k0 + i / 4 * (BM * 4 / TM) + ty + i % 4;

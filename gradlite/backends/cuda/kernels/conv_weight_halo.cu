@@ -5,7 +5,8 @@
 // once. A warp computes 16 channels x 32 filters for all taps, 144 sums a thread, over its slice of the tile's rows.
 // Row r of x meets rows r, r - 1 and r - 2 of the gradient at the three taps of a column: those three rows' fragments
 // stay in registers, and a fragment of x is loaded once for three products. In the end the slices are added in order,
-// and the block's sums go to the workspace, [range][k][f], which sum_partials adds in order.
+// and the block's sums go to the workspace, [range][k][f], which sum_partials adds in order. The bias's gradient, the
+// sum over pixels of the gradient, comes along where `bias` is not null.
 //
 // Macros: PRECISION, T as in conv_tensor.cuh; CB (16 or a multiple), BN (a multiple of 32), TH, SLICES (dividing TH),
 // RESULT. The image's rows and columns must be multiples of TH and 16: no pixel outside is multiplied, so neither is an
@@ -24,6 +25,7 @@
 #define ACTIVATION 0
 #define STATISTICS 0
 #define VEC_Y 1
+#include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 
 const int TW = 16, HALO_W = TW + 2, STAGES = 2;
@@ -36,7 +38,8 @@ const int X_SIZE = (TH + 2) * HALO_W * X_LINE, STAGE_SIZE = X_SIZE + TH * TW * G
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT* __restrict__ result,
-                 long long tiles_per_range, int ranges, const Convolution c) {
+                 RESULT* __restrict__ bias, long long tiles_per_range, int ranges, long long range_size,
+                 const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32;
@@ -73,6 +76,8 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
   const int slice = warp / (TILES_C * TILES_N);
   const int channel0 = warp % TILES_C * 16, column0 = warp / TILES_C % TILES_N * 32;
   float sum[9][NI][4] = {};
+  const bool sums_bias = bias != nullptr && blockIdx.x == 0;
+  ColumnSums<float, BN, THREADS> bias_sums;
   if (begin < end) copy_tile(begin);
   end_of_copies();
   for (long long tile = begin; tile < end; tile++) {
@@ -83,6 +88,7 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
     end_of_copies();
     const T* x_lines = (const T*)shared + tile % STAGES * STAGE_SIZE;
     const T* g_lines = x_lines + X_SIZE;
+    if (sums_bias) bias_sums.template add<TH * TW, G_LINE>(g_lines);
 #pragma unroll 1
     for (int k = 0; k < TW; k += K_STEP) {
       unsigned b[3][NI][2];
@@ -113,6 +119,11 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
   }
   await_copies<0>();
 
+  if (sums_bias) {
+    float sum_of_column = bias_sums.total((float*)shared);
+    int n = n0 + tid;
+    if (tid < BN && n < c.filters) bias[blockIdx.z * range_size + n] = store<RESULT>(sum_of_column);
+  }
   // Slice by slice into shared memory, [tap][channel][filter].
   float* total = (float*)shared;
   const int g = lane / 4, t = lane % 4;
@@ -134,7 +145,7 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
     }
   }
   __syncthreads();
-  RESULT* out = result + (long long)blockIdx.z * 9 * c.channels * c.filters;
+  RESULT* out = result + blockIdx.z * range_size;
 #pragma unroll 1
   for (int index = tid; index < 9 * CB * BN; index += THREADS) {
     int n = index % BN, line = index / BN, tap = line / CB, channel = line % CB;

@@ -1,6 +1,7 @@
 // The weight gradient of any convolution as an implicit matrix product on tensor cores (sm_80 and up; float16 also
 // sm_75): the product of conv_weight_ffma.cu. Rows k = (tap y, tap x, channel) (M) x filters (N), summed over a range
-// of output pixels (K), which blockIdx.z gives; sum_partials adds the ranges.
+// of output pixels (K), which blockIdx.z gives; sum_partials adds the ranges. The bias's gradient comes along where
+// `bias` is not null.
 //
 // A block computes BM x BN in slabs of BP pixels, STAGES of them under way at once by cp.async, which writes zeros
 // where a tap lies outside the image. Tiles lie as they come, [pixel][k] and [pixel][f]. A thread's k never changes, so
@@ -18,6 +19,7 @@
 #define ACTIVATION 0
 #define STATISTICS 0
 #define VEC_Y 1
+#include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 
 const int THREADS = (BM / WM) * (BN / WN) * 32;
@@ -37,7 +39,8 @@ template <int VEC> __device__ __forceinline__ void copy_to(T* shared, const T* p
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT* __restrict__ result,
-                long long pixels_per_range, int ranges, const Convolution c) {
+                RESULT* __restrict__ bias, long long pixels_per_range, int ranges, long long range_size,
+                const Convolution c) {
   extern __shared__ Chunk shared[];
 
   const int group = blockIdx.z / ranges, range = blockIdx.z % ranges;
@@ -88,6 +91,8 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
 
   const int row0 = warp / (BN / WN) * WM, column0 = warp % (BN / WN) * WN;
   float sum[MI][NI][4] = {};
+  const bool sums_bias = bias != nullptr && blockIdx.x == 0;
+  ColumnSums<float, BN, THREADS> bias_sums;
 #pragma unroll
   for (int slab = 0; slab < STAGES - 1; slab++) {
     if (slab < slabs) copy_slab(slab);
@@ -102,6 +107,7 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
     end_of_copies();
     const T* a_lines = (const T*)shared + slab % STAGES * STAGE_SIZE;
     const T* b_lines = a_lines + BP * A_LINE;
+    if (sums_bias) bias_sums.template add<BP, B_LINE>(b_lines);
 #pragma unroll
     for (int k = 0; k < BP; k += K_STEP) {
       unsigned a[MI][4], b[NI][2];
@@ -125,7 +131,12 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
   }
   await_copies<0>();
 
-  RESULT* out = result + (long long)range * k_size * c.filters;
+  if (sums_bias) {
+    float total = bias_sums.total((float*)shared);
+    int n = n0 + tid;
+    if (tid < BN && n < filters) bias[range * range_size + group * filters + n] = store<RESULT>(total);
+  }
+  RESULT* out = result + range * range_size;
   const int g = lane / 4, t = lane % 4;
 #pragma unroll
   for (int mi = 0; mi < MI; mi++) {

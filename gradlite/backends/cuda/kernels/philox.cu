@@ -9,10 +9,31 @@
 typedef typename compute<T>::type Number;
 
 // The snapshot that one random operation draws from, and the state moved on. One thread: no order to keep.
-extern "C" __global__ void draw_random(unsigned long long* __restrict__ state,
-                                       unsigned long long* __restrict__ snapshot) {
-  for (int i = 0; i < 3; i++) snapshot[i] = state[i];
-  state[2] += 1;
+__device__ __forceinline__ void move_on(unsigned long long* state, unsigned long long* snapshot) {
+  const unsigned long long seed = state[0], stream = state[1], draw = state[2];
+  snapshot[0] = seed;
+  snapshot[1] = stream;
+  snapshot[2] = draw;
+  state[2] = draw + 1;
+}
+
+extern "C" __global__ void draw_random(unsigned long long* state, unsigned long long* snapshot) {
+  move_on(state, snapshot);
+}
+
+#define MAX_STATES 64
+
+struct States {
+  long long count;
+  struct {
+    unsigned long long* state;
+    unsigned long long* snapshot;
+  } at[MAX_STATES];
+};
+
+// The same for several states, a thread each: those of all layers of a network, at the latency of one.
+extern "C" __global__ void draw_random_each(States states) {
+  if (threadIdx.x < states.count) move_on(states.at[threadIdx.x].state, states.at[threadIdx.x].snapshot);
 }
 
 extern "C" __global__ void random_bits(const unsigned long long* __restrict__ state, unsigned* __restrict__ out,

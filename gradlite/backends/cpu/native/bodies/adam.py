@@ -1,0 +1,103 @@
+"""Adam and what goes with it in most steps: packed gradients and moving averages."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from gradlite.backends.cpu.native.bodies import body, floats, helper, integers, larger, lines, real
+
+FLOAT = 4  # bytes
+
+
+@helper
+def adam_rate(learning_rate: int, step: int, beta_1: float, beta_2: float) -> float:
+    """lr sqrt(1 - b2**t) / (1 - b1**t), every number of it rounded to float32, from the addresses of lr and t."""
+    one, t = np.float32(1.0), np.float64(np.float32(integers(step, 1)[0]))
+    first = one - np.float32(np.float64(np.float32(beta_1)) ** t)
+    second = one - np.float32(np.float64(np.float32(beta_2)) ** t)
+    return floats(learning_rate, 1)[0] * np.sqrt(second) / first
+
+
+@helper
+def adam_step(
+    n: int, p_at: int, g_at: int, m_at: int, v_at: int, v_max: int, rate: float, betas: tuple[float, float, float]
+) -> None:
+    """The update of n parameters."""
+    p, g, m, v, largest = floats(p_at, n), floats(g_at, n), floats(m_at, n), floats(v_at, n), floats(v_max, n)
+    new_1, new_2, epsilon = np.float32(1.0 - betas[0]), np.float32(1.0 - betas[1]), np.float32(betas[2])
+    if v_max == 0:
+        for i in range(n):
+            m[i] += (g[i] - m[i]) * new_1
+            v[i] += (g[i] * g[i] - v[i]) * new_2
+            p[i] -= m[i] * rate / (np.sqrt(v[i]) + epsilon)
+    else:
+        for i in range(n):
+            m[i] += (g[i] - m[i]) * new_1
+            v[i] += (g[i] * g[i] - v[i]) * new_2
+            largest[i] = larger(largest[i], v[i])
+            p[i] -= m[i] * rate / (np.sqrt(largest[i]) + epsilon)
+
+
+@body
+def adam(part: int, parts: int, words: Any) -> None:
+    """Words: n, parameter, gradient, m, v, v_max, learning_rate, step, beta_1, beta_2, epsilon."""
+    start, stop = lines(words[0], part, parts)
+    offset = FLOAT * start
+    betas = real(words[8]), real(words[9]), real(words[10])
+    rate = adam_rate(words[6], words[7], betas[0], betas[1])
+    v_max = words[5] + offset if words[5] != 0 else 0
+    adam_step(
+        stop - start, words[1] + offset, words[2] + offset, words[3] + offset, words[4] + offset, v_max, rate, betas
+    )
+
+
+@body
+def adam_segments(part: int, parts: int, words: Any) -> None:
+    """Words: runs, numbers in all, learning_rate, step, beta_1, beta_2, epsilon; then for each run n, parameter,
+    gradient, m, v. A part takes its share of all runs laid end to end."""
+    betas = real(words[4]), real(words[5]), real(words[6])
+    rate = adam_rate(words[2], words[3], betas[0], betas[1])
+    first, last = lines(words[1], part, parts)
+    position = 0
+    for run in range(words[0]):
+        n = words[7 + 5 * run]
+        start, stop = max(first - position, 0), min(last - position, n)
+        if start < stop:
+            offset = FLOAT * start
+            p, g = words[8 + 5 * run] + offset, words[9 + 5 * run] + offset
+            m, v = words[10 + 5 * run] + offset, words[11 + 5 * run] + offset
+            adam_step(stop - start, p, g, m, v, 0, rate, betas)
+        position += n
+
+
+@body
+def pack(part: int, parts: int, words: Any) -> None:
+    """Words: arrays, numbers in all; then for each array n, where it is, where it goes."""
+    first, last = lines(words[1], part, parts)
+    position = 0
+    for array in range(words[0]):
+        n = words[2 + 3 * array]
+        start, stop = max(first - position, 0), min(last - position, n)
+        if start < stop:
+            source = floats(words[3 + 3 * array] + FLOAT * start, stop - start)
+            target = floats(words[4 + 3 * array] + FLOAT * start, stop - start)
+            for i in range(stop - start):
+                target[i] = source[i]
+        position += n
+
+
+@body
+def moving_averages(part: int, parts: int, words: Any) -> None:
+    """Words: arrays, step (or 0), momentum; then for each average n, where it is, the value."""
+    kept = np.float32(real(words[2]))
+    if words[1] != 0 and integers(words[1], 1)[0] == 1:
+        kept = np.float32(0.0)
+    new = np.float32(1.0) - kept
+    for array in range(words[0]):
+        start, stop = lines(words[3 + 3 * array], part, parts)
+        average = floats(words[4 + 3 * array] + FLOAT * start, stop - start)
+        value = floats(words[5 + 3 * array] + FLOAT * start, stop - start)
+        for i in range(stop - start):
+            average[i] = average[i] * kept + value[i] * new

@@ -1,0 +1,203 @@
+"""Winograd's convolutions: blocks of tiles, transformed, multiplied position by position, and transformed back.
+
+A block is some rows of tiles, few enough that its planes stay in the second-level cache. Channels are padded to whole
+vectors in what is transformed, so that only the last step looks at ragged edges.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, helper, share
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, tile
+from gradlite.backends.cpu.native.bodies.strips import LANES, fill_strip, whole
+
+# Planes at distances of powers of two would all want the same few lines of the first-level cache.
+GAP = 16
+
+inputs_4, inputs_2 = external("gradlite_winograd4_inputs", 6), external("gradlite_winograd2_inputs", 6)
+gradients_4, gradients_2 = external("gradlite_winograd4_gradients", 6), external("gradlite_winograd2_gradients", 6)
+kernel_4, kernel_2 = external("gradlite_winograd4_kernel", 6), external("gradlite_winograd2_kernel", 6)
+results_4, results_2 = external("gradlite_winograd4_results", 8), external("gradlite_winograd2_results", 8)
+back_4, back_2 = external("gradlite_winograd4_kernel_gradient", 6), external("gradlite_winograd2_kernel_gradient", 6)
+
+
+@helper
+def transform_inputs(m: int, x: int, shape: Any, tiles: Any, rows: Any, strip: int, v: int, plane: int) -> None:
+    """The planes v (positions, tiles, c) of the tile rows ``rows`` of x, for shape (height, width, c, top, left) and
+    tiles (down, across)."""
+    height, width, c, top, left = shape
+    down, across = tiles
+    r0, r1 = rows
+    padded = whole(c)
+    columns = across * m + 2
+    for r in range(r0, r1):
+        image = x + FLOAT * (r // down) * height * width * c
+        fill_strip(strip, (m + 2, columns, padded), 1, image, (height, width, c), r % down * m - top, -left)
+        for q in range(across):
+            start = strip + FLOAT * q * m * padded
+            target = v + FLOAT * ((r - r0) * across + q) * padded
+            if m == 4:
+                inputs_4(padded // LANES, start, columns * padded, padded, target, plane)
+            else:
+                inputs_2(padded // LANES, start, columns * padded, padded, target, plane)
+
+
+@helper
+def multiply_planes(
+    positions: int, count: int, c: int, f: int, v: int, v_plane: int, u: int, out: int, o_plane: int
+) -> None:
+    """out (positions, count, f) = v (positions, count, c) times u (positions, c, f), for padded f."""
+    padded = whole(c)
+    for position in range(positions):
+        left, right = v + FLOAT * position * v_plane, u + FLOAT * position * c * f
+        target = out + FLOAT * position * o_plane
+        for t in range((count + ROWS - 1) // ROWS):
+            rows = min(ROWS, count - t * ROWS)
+            for p in range((f + COLUMNS - 1) // COLUMNS):
+                columns = min(COLUMNS, f - p * COLUMNS)
+                tile(
+                    rows, columns, c, left + FLOAT * t * ROWS * padded, padded, 1, right + FLOAT * p * COLUMNS, f,
+                    target + FLOAT * (t * ROWS * f + p * COLUMNS), f, 0, 1, 0, 0,
+                )  # fmt: skip
+
+
+@body
+def convolve(part: int, parts: int, words: Any) -> None:
+    """y (n, oh, ow, f) = x (n, height, width, c) convolved with the transformed kernel u, plus bias, rectified.
+
+    Words: m, n, height, width, c, top, left, oh, ow, f, x, u, bias, relu, y, block, scratch, scratch_numbers.
+    A block has ``block`` rows of tiles.
+    """
+    m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
+    oh, ow, f, x, u, bias, relu, y = words[7], words[8], words[9], words[10], words[11], words[12], words[13], words[14]
+    block, scratch = words[15], words[16] + FLOAT * part * words[17]
+    down, across = (oh + m - 1) // m, (ow + m - 1) // m
+    positions = (m + 2) * (m + 2)
+    v_plane, o_plane = block * across * whole(c) + GAP, block * across * whole(f) + GAP
+    v = scratch
+    products = v + FLOAT * positions * v_plane
+    strip = products + FLOAT * positions * o_plane
+    shift = strip + FLOAT * (m + 2) * (across * m + 2) * whole(c)
+    edge = shift + FLOAT * whole(f)
+    clear(shift, whole(f))
+    if bias != 0:
+        copy(bias, shift, f)
+    first, last = share(n * down, part, parts)
+    for b in range((last - first + block - 1) // block):
+        r0 = first + b * block
+        r1 = min(r0 + block, last)
+        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
+        multiply_planes(positions, (r1 - r0) * across, c, whole(f), v, v_plane, u, products, o_plane)
+        for r in range(r0, r1):
+            for q in range(across):
+                source = products + FLOAT * ((r - r0) * across + q) * whole(f)
+                rows, columns = min(m, oh - r % down * m), min(m, ow - q * m)
+                place = y + FLOAT * (((r // down) * oh + r % down * m) * ow + q * m) * f
+                whole_tile = rows == m and columns == m
+                target, row = (place, ow * f) if whole_tile else (edge, m * f)
+                if m == 4:
+                    results_4(f, source, o_plane, shift, relu, target, row, f)
+                else:
+                    results_2(f, source, o_plane, shift, relu, target, row, f)
+                if not whole_tile:
+                    for line in range(rows):
+                        copy(edge + FLOAT * line * m * f, place + FLOAT * line * ow * f, columns * f)
+
+
+@body
+def kernel(part: int, parts: int, words: Any) -> None:
+    """u (positions, c, f padded) = G w G^T for w (3, 3, c, f); or, ``turned``, for w turned round and with c and f
+    exchanged: u (positions, f, c padded).
+
+    Words: m, c, f, w, turned, u, scratch, scratch_numbers.
+    """
+    m, c, f, w, turned, u = words[0], words[1], words[2], words[3], words[4], words[5]
+    scratch = words[6] + FLOAT * part * words[7]
+    rows, columns = (f, c) if turned else (c, f)
+    padded = whole(columns)
+    first, last = share(rows, part, parts)
+    for i in range(first, last):
+        for tap in range(9):
+            taps = floats(scratch + FLOAT * tap * padded, padded)
+            if turned:
+                weights = floats(w + FLOAT * ((8 - tap) * c * f + i), c * f)
+                for j in range(columns):
+                    taps[j] = weights[j * f]
+            else:
+                copy(w + FLOAT * (tap * c + i) * f, scratch + FLOAT * tap * padded, columns)
+            clear(scratch + FLOAT * (tap * padded + columns), padded - columns)
+        if m == 4:
+            kernel_4(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded)
+        else:
+            kernel_2(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded)
+
+
+@body
+def correlate(part: int, parts: int, words: Any) -> None:
+    """The transformed gradient of the kernel, du (parts, positions, c, f padded), from x and the gradient of y.
+
+    Words: m, n, height, width, c, top, left, oh, ow, f, x, gradient, du, block, scratch, scratch_numbers.
+    """
+    m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
+    oh, ow, f, x, gradient, block = words[7], words[8], words[9], words[10], words[11], words[13]
+    scratch = words[14] + FLOAT * part * words[15]
+    down, across = (oh + m - 1) // m, (ow + m - 1) // m
+    positions = (m + 2) * (m + 2)
+    padded_c, padded_f = whole(c), whole(f)
+    v_plane, z_plane = block * across * padded_c + GAP, block * across * padded_f + GAP
+    v = scratch
+    z = v + FLOAT * positions * v_plane
+    strip = z + FLOAT * positions * z_plane
+    du = words[12] + FLOAT * part * positions * c * padded_f
+    first, last = share(n * down, part, parts)
+    for b in range((last - first + block - 1) // block):
+        r0 = first + b * block
+        r1 = min(r0 + block, last)
+        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
+        for r in range(r0, r1):
+            image = gradient + FLOAT * (r // down) * oh * ow * f
+            fill_strip(strip, (m, across * m, padded_f), 1, image, (oh, ow, f), r % down * m, 0)
+            for q in range(across):
+                start = strip + FLOAT * q * m * padded_f
+                target = z + FLOAT * ((r - r0) * across + q) * padded_f
+                if m == 4:
+                    gradients_4(padded_f // LANES, start, across * m * padded_f, padded_f, target, z_plane)
+                else:
+                    gradients_2(padded_f // LANES, start, across * m * padded_f, padded_f, target, z_plane)
+        count = (r1 - r0) * across
+        for position in range(positions):
+            left_plane, right_plane = v + FLOAT * position * v_plane, z + FLOAT * position * z_plane
+            for t in range((c + ROWS - 1) // ROWS):
+                rows = min(ROWS, c - t * ROWS)
+                for p in range((padded_f + COLUMNS - 1) // COLUMNS):
+                    columns = min(COLUMNS, padded_f - p * COLUMNS)
+                    target = du + FLOAT * ((position * c + t * ROWS) * padded_f + p * COLUMNS)
+                    tile(
+                        rows, columns, count, left_plane + FLOAT * t * ROWS, 1, padded_c,
+                        right_plane + FLOAT * p * COLUMNS, padded_f, target, padded_f, 1 if b > 0 else 0, 1, 0, 0,
+                    )  # fmt: skip
+
+
+@body
+def kernel_gradient(part: int, parts: int, words: Any) -> None:
+    """dw (3, 3, c, f) = G^T du G, for du (copies, positions, c, f padded), summed over its copies in order.
+
+    Words: m, c, f, du, copies, dw.
+    """
+    m, c, f, du, copies, dw = words[0], words[1], words[2], words[3], words[4], words[5]
+    positions = (m + 2) * (m + 2)
+    padded = whole(f)
+    first, last = share(c, part, parts)
+    for i in range(first, last):
+        for position in range(positions):
+            total = floats(du + FLOAT * (position * c + i) * padded, padded)
+            for k in range(1, copies):
+                more = floats(du + FLOAT * ((k * positions + position) * c + i) * padded, padded)
+                for j in range(padded):
+                    total[j] += more[j]
+        start, target = du + FLOAT * i * padded, dw + FLOAT * i * f
+        if m == 4:
+            back_4(f, start, c * padded, target, 3 * c * f, c * f)
+        else:
+            back_2(f, start, c * padded, target, 3 * c * f, c * f)

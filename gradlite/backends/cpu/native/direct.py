@@ -1,0 +1,76 @@
+"""Plans of convolutions as they are defined, for any kernel, stride and dilation in one group."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+from gradlite.backends.cpu.native.launches import Launch, Scratch
+from gradlite.backends.cpu.native.operands import threads_for
+from gradlite.backends.cpu.native.target import host_target
+
+
+class Window(NamedTuple):
+    """A convolution: x (n, height, width, c) to (n, oh, ow, f) by a kernel (kh, kw), zeros above and to the left."""
+
+    n: int
+    height: int
+    width: int
+    c: int
+    oh: int
+    ow: int
+    f: int
+    kh: int
+    kw: int
+    stride_h: int
+    stride_w: int
+    dilation_h: int
+    dilation_w: int
+    top: int
+    left: int
+
+    @property
+    def operations(self) -> float:
+        """Multiplications and additions."""
+        return 2.0 * self.n * self.oh * self.ow * self.f * self.kh * self.kw * self.c
+
+    @property
+    def columns(self) -> int:
+        """Columns of x, with zeros around, that a row of y reads."""
+        return (self.ow - 1) * self.stride_w + (self.kw - 1) * self.dilation_w + 1
+
+    @property
+    def rows(self) -> int:
+        """Rows of x, with zeros around, that an image of y reads."""
+        return (self.oh - 1) * self.stride_h + (self.kh - 1) * self.dilation_h + 1
+
+
+def convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
+    """The convolution of x with w (kh, kw, c, f); ``turned``: with w (kh, kw, f, c) turned round and transposed."""
+    taps, padded = window.kh * window.kw, _whole(window.f)
+    parts = min(threads_for(window.operations), window.n * window.oh)
+    launches = []
+    if turned or padded != window.f:
+        c, f = (window.f, window.c) if turned else (window.c, window.f)
+        out = Scratch(4 * taps * window.c * padded)
+        launches.append(Launch("convolution.kernel", parts, (taps, c, f, w, turned, out)))
+        w = out
+    strip = Scratch(4 * parts * window.kh * window.columns * window.c)
+    words = (*window, x, w, bias, relu, y, strip, window.columns)
+    return [*launches, Launch("convolution.convolve", parts, words)]
+
+
+def correlate(window: Window, x: Any, gradient: Any, dw: Any) -> list[Launch]:
+    """The gradient of the kernel, dw (kh, kw, c, f), from x and the gradient of the convolution's output."""
+    padded, rows = _whole(window.f), window.kh * window.kw * window.c
+    parts = min(threads_for(window.operations), window.n)
+    copies = Scratch(4 * parts * rows * padded)
+    strip = Scratch(4 * parts * (window.rows * window.columns * window.c + window.oh * window.ow * padded))
+    words = (*window, x, gradient, copies, strip, window.rows, window.columns)
+    return [
+        Launch("convolution.correlate", parts, words),
+        Launch("convolution.kernel_gradient", min(parts, rows), (rows, window.f, parts, copies, dw)),
+    ]
+
+
+def _whole(channels: int) -> int:
+    return channels + -channels % host_target().lanes

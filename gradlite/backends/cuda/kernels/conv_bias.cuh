@@ -1,0 +1,35 @@
+// The gradient of a convolution's bias, in the kernels of its weight gradient: the sums of the gradient's columns, of
+// which tiles are in shared memory anyway. Only the blocks of the first rows k take them; a range's sums lie behind
+// those of its weights, and are added by the same kernel.
+#pragma once
+#include "common.cuh"
+
+// The sums of the N columns of tiles, by all THREADS of a block: each thread takes every PARTS-th line of its column.
+template <typename C, int N, int THREADS> struct ColumnSums {
+  static constexpr int PARTS = THREADS / N;
+  static_assert(PARTS * N == THREADS, "threads share the columns evenly");
+  C sum = 0;
+
+  // Adds COUNT lines, LINE elements apart.
+  template <int COUNT, int LINE, typename Type> __device__ __forceinline__ void add(const Type* lines) {
+    const Type* mine = lines + threadIdx.x / N * LINE + threadIdx.x % N;
+#pragma unroll
+    for (int line = 0; line < COUNT; line += PARTS) {
+      if (COUNT % PARTS == 0 || line + (int)threadIdx.x / N < COUNT) sum += load(mine[line * LINE]);
+    }
+  }
+
+  // The total of column threadIdx.x, in the first N threads. `scratch` is THREADS elements of shared memory that no one
+  // uses any more behind the first barrier.
+  __device__ __forceinline__ C total(C* scratch) const {
+    __syncthreads();
+    scratch[threadIdx.x] = sum;
+    __syncthreads();
+    C all = 0;
+    if (threadIdx.x < N) {
+#pragma unroll
+      for (int part = 0; part < PARTS; part++) all += scratch[part * N + threadIdx.x];
+    }
+    return all;
+  }
+};

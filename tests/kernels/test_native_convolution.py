@@ -1,0 +1,118 @@
+"""Native convolutions against float64: Winograd's and as defined, ragged sizes, strides, gaps, and their accuracy."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+import gradlite
+from gradlite import config
+from gradlite.backends.cpu import BACKEND, native
+from gradlite.backends.registry import REFERENCE
+
+pytestmark = pytest.mark.skipif(not native.is_available(), reason="native kernels are switched off, or need numba")
+
+# (largest, root mean square) error against the root mean square of the result; README states what was measured.
+DIRECT, WINOGRAD = (2e-5, 3e-6), (6e-5, 6e-6)
+# n, height, width, c, f, kernel, strides, padding, dilation
+DEFINED = [
+    (2, 7, 5, 3, 8, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (3, 9, 8, 5, 33, (5, 2), (1, 1), ((2, 1), (0, 1)), (1, 1)),
+    (1, 11, 10, 4, 17, (3, 3), (2, 3), ((0, 0), (1, 0)), (1, 1)),
+    (2, 12, 9, 7, 6, (2, 3), (1, 1), ((0, 2), (3, 1)), (2, 3)),
+    (4, 6, 6, 70, 40, (1, 1), (1, 1), ((0, 0), (0, 0)), (1, 1)),
+    (2, 20, 3, 20, 24, (3, 3), (1, 2), ((1, 1), (1, 1)), (3, 1)),
+]
+TILED = [
+    (2, 8, 8, 16, 16, ((1, 1), (1, 1))),
+    (3, 7, 9, 17, 35, ((1, 1), (1, 1))),
+    (1, 12, 5, 40, 20, ((0, 0), (0, 0))),
+    (2, 6, 7, 33, 16, ((2, 2), (2, 1))),
+    (5, 4, 4, 64, 70, ((1, 1), (1, 1))),
+]
+
+
+@pytest.fixture(params=[1, 2, 3], autouse=True)
+def threads(request):
+    before = gradlite.get_num_threads()
+    gradlite.set_num_threads(request.param)
+    yield request.param
+    gradlite.set_num_threads(before)
+
+
+@pytest.fixture
+def without_winograd():
+    config.set_winograd(False)
+    yield
+    config.set_winograd(True)
+
+
+def check(case, tolerance, names=("conv2d", "conv2d_input_gradient", "conv2d_weight_gradient")):
+    n, height, width, c, f, kernel, strides, padding, dilation = case
+    rng = np.random.default_rng([n, height, width, c, f])
+    x, w = rng.standard_normal((n, height, width, c)), rng.standard_normal((*kernel, c, f))
+    bias = rng.standard_normal(f)
+    options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": 1}
+    expected = REFERENCE["conv2d"](np, x, w, bias, **options)
+    gradient = rng.standard_normal(expected.shape)
+    calls = {
+        "conv2d": ((x, w, bias), options),
+        "conv2d_input_gradient": ((gradient, w), {**options, "input_shape": x.shape}),
+        "conv2d_weight_gradient": ((x, gradient), {**options, "kernel_shape": w.shape}),
+    }
+    for name in names:
+        arrays, attributes = calls[name]
+        single = [a.astype(np.float32) for a in arrays]
+        expected = REFERENCE[name](np, *[a.astype(np.float64) for a in single], **attributes)
+        kernel = BACKEND.kernels[name]
+        assert kernel.plan(*single, **attributes) is not None
+        out = np.full(expected.shape, np.nan, np.float32)
+        result = kernel(*single, **attributes, out=out)
+        assert result is out
+        np.testing.assert_array_equal(kernel(*single, **attributes), out)
+        scale = np.sqrt(np.mean(expected**2))
+        error = np.abs(out - expected) / scale
+        assert error.max() <= tolerance[0]
+        assert np.sqrt(np.mean(error**2)) <= tolerance[1]
+
+
+@pytest.mark.parametrize("case", DEFINED)
+def test_convolutions_of_any_kernel_stride_and_dilation(case):
+    stride_one = case[6] == (1, 1) and case[3] >= 5
+    names = ("conv2d", "conv2d_input_gradient", "conv2d_weight_gradient")
+    check(case, DIRECT, names if stride_one else (names[0], names[2]))
+
+
+@pytest.mark.parametrize("case", TILED)
+def test_winograds_convolutions_of_ragged_sizes(case):
+    check((*case[:5], (3, 3), (1, 1), case[5], (1, 1)), WINOGRAD)
+
+
+@pytest.mark.parametrize("case", TILED)
+def test_the_switch_of_winograd_gives_exact_sums(case, without_winograd):
+    check((*case[:5], (3, 3), (1, 1), case[5], (1, 1)), DIRECT)
+
+
+def test_a_convolution_is_rectified_and_keeps_nan():
+    rng = np.random.default_rng(0)
+    for c, f in ((3, 8), (20, 24)):
+        x, w = rng.standard_normal((2, 9, 9, c), np.float32), rng.standard_normal((3, 3, c, f), np.float32)
+        options = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+        plain = BACKEND.launch("conv2d", x, w, None, **options)
+        rectified = BACKEND.launch("conv2d", x, w, None, activation="relu", **options)
+        np.testing.assert_array_equal(rectified, np.maximum(plain, 0))
+        x[1, 4, 4, 2] = np.nan
+        result = BACKEND.launch("conv2d", x, w, None, activation="relu", **options)
+        assert np.isnan(result[1, 3:6, 3:6]).all()
+        assert np.isfinite(result[0]).all()
+
+
+def test_groups_strided_input_gradients_and_doubles_are_left_to_numpy():
+    x, w = np.ones((1, 8, 8, 4), np.float32), np.ones((3, 3, 2, 4), np.float32)
+    options = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1)}
+    plan = BACKEND.kernels["conv2d"].plan
+    assert plan(x, w, None, groups=2, **options) is None
+    assert plan(x.astype(np.float64), np.ones((3, 3, 4, 8)), None, groups=1, **options) is None
+    back = BACKEND.kernels["conv2d_input_gradient"].plan
+    options = {**options, "strides": (2, 2), "input_shape": (1, 8, 8, 16)}
+    assert back(np.ones((1, 4, 4, 4), np.float32), np.ones((3, 3, 16, 4), np.float32), groups=1, **options) is None

@@ -1,0 +1,117 @@
+"""The generated micro-kernels alone, called as C functions, for the processor at hand and for older ones."""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import subprocess
+import sys
+
+import numpy as np
+import pytest
+
+from gradlite.backends.cpu import native
+
+pytestmark = pytest.mark.skipif(not native.is_available(), reason="native kernels are switched off, or need numba")
+
+# The files of tests that native kernels for other processors pass as well.
+SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "random", "softmax")
+
+
+def call(name, *arguments):
+    """Call a micro-kernel with arrays' addresses and integers."""
+    from gradlite.backends.cpu.native.compiler import address_of
+
+    words = [a.ctypes.data if isinstance(a, np.ndarray) else a for a in arguments]
+    ctypes.CFUNCTYPE(None, *[ctypes.c_int64] * len(words))(address_of(name))(*words)
+
+
+def target():
+    from gradlite.backends.cpu.native.target import host_target
+
+    return host_target()
+
+
+def normal(*shape):
+    return np.random.default_rng([*shape]).standard_normal(shape).astype(np.float32)
+
+
+def test_every_shape_of_a_tile_multiplies_and_touches_its_own_columns_only():
+    most_rows, most_columns = target().tile_rows, target().tile_columns
+    for rows in range(1, most_rows + 1):
+        for columns in range(1, most_columns + 1):
+            a, b = normal(rows, 11), normal(11, most_columns)
+            for onto in (0, 1):
+                c = np.full((rows, most_columns + 3), 7, np.float32)
+                call(
+                    "gradlite_product_tile", rows, columns, 11, a, 11, 1, b, most_columns, c, c.shape[1], onto, 1, 0, 0
+                )
+                expected = a.astype(np.float64) @ b[:, :columns] + 7 * onto
+                np.testing.assert_allclose(c[:, :columns], expected, rtol=1e-4, atol=1e-5)
+                assert (c[:, columns:] == 7).all()
+
+
+def test_wide_tiles_read_a_factor_where_it_lies():
+    rows, columns = target().wide_rows, target().wide_columns
+    a, b, c = normal(rows, 30), normal(30, 2 * columns), np.zeros((rows, columns), np.float32)
+    call("gradlite_product_tile", rows, columns, 30, a, 30, 1, b, 2 * columns, c, columns, 0, 1, 0, 0)
+    np.testing.assert_allclose(c, a.astype(np.float64) @ b[:, :columns], rtol=1e-4, atol=1e-5)
+
+
+def test_a_sum_in_pieces_is_a_convolution_of_a_row():
+    width = target().tile_columns
+    image, w, c = normal(3, 12), normal(3, 4, width), np.zeros((2, width), np.float32)
+    # Two pixels, windows of 3 rows and 4 numbers, one number apart.
+    call("gradlite_product_tile", 2, width, 4, image, 1, 1, w, width, c, width, 0, 3, 12, 4 * width)
+    expected = [np.einsum("rk,rkf->f", image[:, i : i + 4].astype(np.float64), w) for i in range(2)]
+    np.testing.assert_allclose(c, expected, rtol=1e-4, atol=1e-5)
+
+
+@pytest.mark.parametrize("m", [2, 4])
+def test_the_transforms_of_a_tile_are_a_convolution(m):
+    from gradlite.backends.cpu.native.transforms import ALGORITHMS
+
+    lanes, size = target().lanes, m + 2
+    tile, w, bias = normal(size, size, lanes), normal(3, 3, lanes), normal(lanes)
+    v, u, y = (np.zeros(shape, np.float32) for shape in ((size, size, lanes), (size, size, lanes), (m, m, lanes)))
+    call(f"gradlite_winograd{m}_inputs", 1, tile, size * lanes, lanes, v, lanes)
+    call(f"gradlite_winograd{m}_kernel", 1, w, 3 * lanes, lanes, u, lanes)
+    products = v * u
+    call(f"gradlite_winograd{m}_results", lanes, products, lanes, bias, 0, y, m * lanes, lanes)
+    windows = np.lib.stride_tricks.sliding_window_view(tile.astype(np.float64), (3, 3), axis=(0, 1))
+    expected = np.einsum("ijcrs,rsc->ijc", windows, w) + bias
+    np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-4)
+    # The gradient of the kernel is the transposed chain.
+    gradient, z, dw = (
+        normal(m, m, lanes),
+        np.zeros((size, size, lanes), np.float32),
+        np.zeros((3, 3, lanes), np.float32),
+    )
+    call(f"gradlite_winograd{m}_gradients", 1, gradient, m * lanes, lanes, z, lanes)
+    call(f"gradlite_winograd{m}_kernel_gradient", lanes, v * z, lanes, dw, 3 * lanes, lanes)
+    np.testing.assert_allclose(dw, np.einsum("ijcrs,ijc->rsc", windows, gradient), rtol=5e-4, atol=5e-4)
+    assert ALGORITHMS[m].size == size
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ["avx2", "sse2"])
+def test_the_kernels_for_older_processors_pass_the_same_tests(name, tmp_path):
+    if target().lanes < 8 and name == "avx2":
+        pytest.skip("this processor has no such vectors")
+    files = [f"{os.path.dirname(__file__)}/test_native_{subject}.py" for subject in SUBJECTS]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "-x",
+        "-p",
+        "no:cacheprovider",
+        __file__,
+        *files,
+        "-k",
+        "not older",
+    ]
+    environment = os.environ | {"GRADLITE_CPU_TARGET": name, "GRADLITE_CACHE_DIR": str(tmp_path)}
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout[-3000:]
