@@ -94,14 +94,6 @@ def test_a_missing_library_is_named(monkeypatch):
     assert rivals.why_missing("gradlite-numpy") is None
 
 
-def test_a_version_without_accelerated_kernels_is_not_measured_under_their_name(monkeypatch):
-    monkeypatch.setattr(rivals.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(rivals, "_gradlite_reads", lambda variable: False)
-    assert "no accelerated" in rivals.why_missing("gradlite-cpu")
-    monkeypatch.setattr(rivals, "_gradlite_reads", lambda variable: True)
-    assert rivals.why_missing("gradlite-cpu") is None
-
-
 @pytest.mark.parametrize("name", [*models.ARCHITECTURES, "mlp-8x3"])
 def test_parameters_are_counted_as_the_network_has_them(name):
     net = models.keras_model(gradlite.keras, name)
