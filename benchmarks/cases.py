@@ -23,7 +23,7 @@ class Setting:
 SETTINGS = {"smoke": Setting(2, 1, 0.0), "quick": Setting(3, 1, 0.08), "full": Setting(5, 2, 0.12)}
 SUITES = ("models", "kernels", "overhead", "scale")
 COMPILED_AT = 32  # the batch at which compilers that take tens of seconds are waited for
-SLOW_COMPILER = "compiling takes far longer than measuring, so it is measured at batch 32 alone"
+SLOW_COMPILER = "compiling takes far longer than measuring, so only training steps at batch 32 are measured"
 SLOW_LOOP = "XLA runs convolutions inside a loop on one thread and some 20 times slower, so jit is the better rival"
 SWEPT = ("gradlite-numpy", "gradlite-cpu", "gradlite-cuda", "torch-eager", "jax-jit")
 

@@ -77,8 +77,7 @@ class TorchSteps:
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._start()
-            for _ in range(3):
+            for _ in range(min(3, self._start())):
                 self.step()
         torch.cuda.current_stream().wait_stream(stream)
         self._start()

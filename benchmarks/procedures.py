@@ -112,7 +112,7 @@ def inside(run: Run, case: Case, names: list[str]) -> Samples:
 
 # By what is measured, and whether it is of the rival with another name.
 NOTES = {
-    ("step", True): "the kernels of the captured step by themselves, the fastest of each added up",
+    ("step", True): "a replay of the captured step by itself, the fastest of many",
     ("launches", True): "a step, one operation after the other",
     ("launches", False): "a captured step",
     ("buffers", False): "the arena of the captured step",

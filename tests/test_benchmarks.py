@@ -94,14 +94,6 @@ def test_a_missing_library_is_named(monkeypatch):
     assert rivals.why_missing("gradlite-numpy") is None
 
 
-def test_a_version_without_accelerated_kernels_is_not_measured_under_their_name(monkeypatch):
-    monkeypatch.setattr(rivals.importlib.util, "find_spec", lambda name: object())
-    monkeypatch.setattr(rivals, "_gradlite_reads", lambda variable: False)
-    assert "no accelerated" in rivals.why_missing("gradlite-cpu")
-    monkeypatch.setattr(rivals, "_gradlite_reads", lambda variable: True)
-    assert rivals.why_missing("gradlite-cpu") is None
-
-
 @pytest.mark.parametrize("name", [*models.ARCHITECTURES, "mlp-8x3"])
 def test_parameters_are_counted_as_the_network_has_them(name):
     net = models.keras_model(gradlite.keras, name)
@@ -229,6 +221,15 @@ def test_other_libraries_compute_the_same_as_gradlite(library):
         if library == "torch" and other.ndim == 4:
             other = other.transpose((2, 3, 1, 0) if name == "conv2d_weight_gradient" else (0, 2, 3, 1))
         np.testing.assert_allclose(np.squeeze(ours), other, rtol=1e-4, atol=1e-5, err_msg=name)
+
+
+@pytest.mark.parametrize("name", models.ARCHITECTURES)
+def test_other_libraries_build_the_same_network(name):
+    parameters = work.Count(models.architecture(name)).parameters
+    torch_rival = pytest.importorskip("benchmarks.rivals.torch_rival")
+    assert sum(p.numel() for p in torch_rival.network(name).parameters()) == parameters
+    jax_rival = pytest.importorskip("benchmarks.rivals.jax_rival")
+    assert sum(p.size for layer in jax_rival.initial(name)[0] for p in layer.values()) == parameters
 
 
 def test_operands_of_an_unknown_kernel_are_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import time
+import timeit
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -22,7 +22,7 @@ ADAM = {"beta_1": 0.9, "beta_2": 0.999, "epsilon": 1e-7}
 
 
 def kernel(name: str, **sizes: int) -> Work:
-    """A call of one kernel, into buffers that are there, as in a captured step."""
+    """A call of one kernel as a captured step makes it: planned before, into buffers that are there."""
     arrays: list[Any] = list(operands(name, **sizes))
     attributes: dict[str, Any] = {}
     if name.startswith("conv2d"):
@@ -46,11 +46,18 @@ def kernel(name: str, **sizes: int) -> Work:
     elif name == "adam":
         arrays += [None, np.array(1e-3, np.float32), np.array(3)]
         attributes = ADAM
-    launch = get_backend("cpu").launch
-    out = launch(name, *arrays, **attributes)
-    if out is None:  # it updates its operands
-        return lambda: launch(name, *arrays, **attributes)
-    return lambda: launch(name, *arrays, **attributes, out=out)
+    recorder = Recorder(get_backend("cpu"))
+    with recorder.recording():
+        out = recorder.backend.launch(name, *arrays, **attributes)
+    # An update of its operands has no result.
+    outputs = () if out is None else out if isinstance(out, tuple) else (out,)
+    program = Program(recorder, outputs)
+
+    def call() -> Any:
+        program.replay()
+        return program.outputs
+
+    return call
 
 
 def operation(name: str) -> Work:
@@ -76,9 +83,8 @@ def inside(model: str, batch: int, repeats: int) -> dict[str, float]:
     """A captured training step taken apart.
 
     Returns:
-        seconds that its kernels take by themselves (each the fastest of many calls, one after the other), how many
-        launches a step makes, eager and captured, and the bytes of its buffers: as planned, side by side, and the most
-        that live at one time.
+        seconds that a replay of it takes by itself (the fastest of many), how many launches a step makes, eager and
+        captured, and the bytes of its buffers: as planned, side by side, and the most that live at one time.
     """
     x, y = data(model, 3 * batch)
     net = keras_model(gradlite.keras, model)
@@ -87,8 +93,8 @@ def inside(model: str, batch: int, repeats: int) -> dict[str, float]:
 
         def look(epoch: int, logs: Any) -> None:
             # During the training, while the data are where the step reads them. Its program is the longest.
-            found["program"], calls = max(programs, key=lambda pair: len(pair[1]))
-            found["seconds"] = _fastest(calls, repeats)
+            found["program"] = program = max(programs, key=lambda program: len(program.launches))
+            found["seconds"] = min(timeit.repeat(program.replay, number=1, repeat=repeats))
 
         watching = gradlite.keras.callbacks.LambdaCallback(on_epoch_end=look)
         net.fit(x, y, batch_size=batch, verbose=0, callbacks=[watching])
@@ -108,33 +114,18 @@ def inside(model: str, batch: int, repeats: int) -> dict[str, float]:
     }
 
 
-def _fastest(calls: list[Callable[[], Any]], repeats: int) -> float:
-    """Seconds of all calls, the fastest of each added up."""
-    best = [float("inf")] * len(calls)
-    for _ in range(repeats):
-        for i, call in enumerate(calls):
-            start = time.perf_counter()
-            call()
-            best[i] = min(best[i], time.perf_counter() - start)
-    return sum(best)
-
-
 @contextmanager
-def _noting_programs() -> Iterator[list[tuple[Program, list[Callable[[], Any]]]]]:
-    """Inside, what is recorded is noted: each program, and the calls that it makes."""
-    backend: Any = get_backend("cpu")
-    programs: list[tuple[Program, list[Callable[[], Any]]]] = []
-    calls: list[list[Callable[[], Any]]] = []
-    initialize, bind = Program.__init__, backend.bind
+def _noting_programs() -> Iterator[list[Program]]:
+    """Inside, the programs that are recorded are noted."""
+    programs: list[Program] = []
+    initialize = Program.__init__
 
     def noted(self: Program, *arguments: Any, **options: Any) -> None:
         initialize(self, *arguments, **options)
-        programs.append((self, calls[-1]))
+        programs.append(self)
 
     Program.__init__ = noted  # type: ignore[method-assign]
-    backend.bind = lambda bound: calls.append(bound) or bind(bound)
     try:
         yield programs
     finally:
         Program.__init__ = initialize  # type: ignore[method-assign]
-        del backend.bind
