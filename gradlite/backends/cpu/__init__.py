@@ -15,6 +15,7 @@ FAMILIES = (
     "linear",
     "normalization",
     "optimizers",
+    "pointwise",
     "pooling",
     "random",
     "rows",
