@@ -23,7 +23,7 @@ from typing import Any
 from gradlite.backends.cpu.native.target import host_target
 
 HERE = Path(__file__).parent
-# The modules in bodies/ that have kernels, and the generated objects that kernels call.
+# The modules in bodies/ that have kernels, and the files of generated functions.
 FAMILIES = (
     "adam",
     "convolution",
@@ -40,8 +40,18 @@ FAMILIES = (
     "winograd",
 )
 GENERATORS = ("team", "tiles", "transforms", "pixels")
+# Which of them kernels of a family call.
+CALLED = {
+    "convolution": ("tiles",),
+    "normalization": ("pixels",),
+    "pooling": ("pixels",),
+    "products": ("tiles",),
+    "winograd": ("tiles", "transforms"),
+}
+# How the names of generated functions begin.
+GENERATED = "gradlite_"
 # What a kernel may call that is not in its own object: the micro-kernels, and functions of the C library.
-ALLOWED = ("gradlite_", "llvm.", "mem", "exp", "log", "tanh", "pow", "sqrt", "fma")
+ALLOWED = (GENERATED, "llvm.", "mem", "exp", "log", "tanh", "pow", "sqrt", "fma")
 
 
 class CompilerError(RuntimeError):
@@ -83,16 +93,21 @@ class _Library:
         self._llvm = llvm
         self._engines: list[Any] = []  # which own the code
         self._addresses: dict[str, int] = {}
-        for name in GENERATORS:
-            self._load(name, partial(_generated, name, self.machine))
+        self._generated: set[str] = set()
 
     def address(self, kernel: str) -> int:
         """Where the code of ``"family.function"`` or of a generated function is."""
         found = self._addresses.get(kernel)
-        if found is None:
+        if found is not None:
+            return found
+        is_generated = kernel.startswith(GENERATED)
+        for name in GENERATORS if is_generated else CALLED.get(kernel.partition(".")[0], ()):
+            if name not in self._generated and kernel not in self._addresses:
+                self._load(name, partial(_generated, name, self.machine))
+                self._generated.add(name)
+        if not is_generated:
             self._load(kernel, partial(_compiled_kernel, kernel, self.machine))
-            found = self._addresses[kernel]
-        return found
+        return self._addresses[kernel]
 
     def _load(self, name: str, make: Callable[[], tuple[list[str], bytes]]) -> None:
         """Load an object from disk; where it is not there, make it, and keep it."""
@@ -113,7 +128,7 @@ class _Library:
             if not address:
                 raise CompilerError(f"The compiled kernel {name!r} has no function {symbol!r}. Delete {path}.")
             self._llvm.add_symbol(symbol, address)  # for kernels that are loaded later
-            self._addresses[symbol if symbol.startswith("gradlite_") else name] = address
+            self._addresses[symbol if symbol.startswith(GENERATED) else name] = address
         self._engines.append(engine)
 
 
