@@ -61,9 +61,9 @@ def matmul(a: Any, b: Any, *, out: Any = None) -> Plan | None:
     if k != b.shape[0] or m < FEWEST_ROWS or 0 in (n, k):
         return None
     out = np.empty((m, n), np.float32) if out is None else out
-    if b.flags.c_contiguous or m > n:
+    if b.flags.c_contiguous or k < m:
         return Plan(out, [product((m, n, k), a, _strides(a), b, _strides(b), out)])
-    # What is packed is transposed on the way: let it be the smaller factor, and turn the product round.
+    # To pack b is to transpose it, number by number: rather turn the smaller product round.
     return Plan(out, [product((n, m, k), b, _strides(b)[::-1], a, _strides(a)[::-1], out, turned=True)])
 
 
@@ -83,7 +83,7 @@ def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out:
 def dense_input_gradient(
     gradient: Any, y: Any, kernel: Any, *, activation: str | None = None, out: Any = None
 ) -> Plan | None:
-    """The kernel times the transposed gradient, masked by the activation while it is packed; turned round."""
+    """The kernel times the transposed gradient, masked by the activation while it is packed, and turned round."""
     if activation not in (None, "relu") or not are_plain(gradient, y, kernel, out) or 0 in (gradient.size, kernel.size):
         return None
     n, k = kernel.shape
@@ -92,6 +92,9 @@ def dense_input_gradient(
         return None
     out = np.empty((*gradient.shape[:-1], n), np.float32) if out is None else out
     mask = y if activation == "relu" else None
+    if mask is None and k < m:
+        # To transpose the kernel while it is packed takes less than to turn the product round.
+        return Plan(out, [product((m, n, k), gradient, (k, 1), kernel, (1, k), out)])
     return Plan(out, [product((n, m, k), kernel, (k, 1), gradient, (1, k), out, y=mask, turned=True)])
 
 
