@@ -1,1 +1,1 @@
-"""Measurements of speed, beside other libraries where they are installed; each module runs by itself."""
+"""Measurements of speed, beside other libraries where they are installed: see ``python -m benchmarks --help``."""

@@ -1,7 +1,8 @@
 """Kernels on a GPU, beside cuBLAS (through CuPy) and cuDNN (through PyTorch): a line of JSON for each.
 
-Times are device times between two events around a run of launches, medians of rounds in which the rivals take turns.
+Times are device times between two events around a run of launches, in rounds in which the rivals take turns.
 "warm" repeats on the same buffers; "cold" clears the second-level cache in between and subtracts what that costs.
+The device's ceilings come first: what a large copy, a large product of the vendor's and a launch reach at best.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ import argparse
 import json
 import statistics
 from collections.abc import Callable, Iterator
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 
 import gradlite
+from benchmarks import work
 from gradlite.backends import get_backend
 
 ROUNDS = 7
@@ -22,17 +25,18 @@ LAUNCHES = 20
 # Larger than any second-level cache so far.
 CACHE_BYTES = 96 * 2**20
 
+# What stands after the slash is the batch, or the side of a square.
 PRODUCTS = [
-    ("4096^3", 4096, 4096, 4096),
-    ("mnist 32, first layer", 32, 784, 512),
-    ("mnist 1024, first layer", 1024, 784, 512),
-    ("mnist 32, weights", 784, 32, 512),
-    ("mnist 1024, weights", 784, 1024, 512),
-    ("vggnet 128, dense", 128, 4096, 512),
-    ("vggnet 128, dense weights", 4096, 128, 512),
-    ("vggnet 1024, dense", 1024, 4096, 512),
+    ("square/4096", 4096, 4096, 4096),
+    ("mnist-first/32", 32, 784, 512),
+    ("mnist-first/1024", 1024, 784, 512),
+    ("mnist-weights/32", 784, 32, 512),
+    ("mnist-weights/1024", 784, 1024, 512),
+    ("vggnet-dense/128", 128, 4096, 512),
+    ("vggnet-dense-weights/128", 4096, 128, 512),
+    ("vggnet-dense/1024", 1024, 4096, 512),
 ]
-LAYERS = [("layer 1", 32, 3, 32), ("layer 2", 32, 32, 32), ("layer 3", 16, 32, 64), ("layer 4", 16, 64, 64)]
+LAYERS = [("layer-1", 32, 3, 32), ("layer-2", 32, 32, 32), ("layer-3", 16, 32, 64), ("layer-4", 16, 64, 64)]
 PADDING = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
 
 
@@ -66,21 +70,29 @@ class Clock:
             self.sweep.fill(0)
             work()
 
-        return self.between(swept, 5) / 5 - self.between(lambda: self.sweep.fill(0), 5) / 5
+        found = self.between(swept, 5) / 5 - self.between(lambda: self.sweep.fill(0), 5) / 5
+        return max(found, 0.1)  # the difference of two noisy times may be anything
 
 
 def compare(clock: Clock, works: dict[str, Callable[[], Any]]) -> dict[str, Any]:
-    """Medians and quartiles of every rival, warm and cold, with rounds interleaved."""
-    for work in works.values():
+    """Samples, medians and quartiles of every rival, warm and cold, with rounds interleaved."""
+    for call in works.values():
         for _ in range(3):
-            work()
+            call()
     warm: dict[str, list[float]] = {name: [] for name in works}
     cold: dict[str, list[float]] = {name: [] for name in works}
     for _ in range(ROUNDS):
-        for name, work in works.items():
-            warm[name].append(clock.warm(work))
-            cold[name].append(clock.cold(work))
-    return {name: {"warm_us": _quartiles(warm[name]), "cold_us": _quartiles(cold[name])} for name in works}
+        for name, call in works.items():
+            warm[name].append(clock.warm(call))
+            cold[name].append(clock.cold(call))
+    return {
+        name: {
+            "warm_us": _quartiles(warm[name]),
+            "cold_us": _quartiles(cold[name]),
+            "samples": {"warm": warm[name], "cold": cold[name]},
+        }
+        for name in works
+    }
 
 
 def _quartiles(samples: list[float]) -> list[float]:
@@ -107,7 +119,7 @@ def products(gpu: Any, clock: Clock, small: bool, torch: Any) -> Iterator[dict[s
                 "case": name,
                 "sizes": [n, k, m],
                 "precision": precision,
-                "gflop": 2e-9 * n * k * m,
+                "work": work.matrix_product(n, k, m),
                 "times": compare(clock, works),
             }
 
@@ -145,13 +157,13 @@ def convolutions(gpu: Any, clock: Clock, small: bool, torch: Any) -> Iterator[di
                     ),
                 }
                 rivals = torch_convolution(torch, x, w, g, precision) if torch is not None else {}
-                for kernel, work in passes.items():
-                    works = {"gradlite": work, **({"torch": rivals[kernel]} if rivals else {})}
+                for kernel, call in passes.items():
+                    works = {"gradlite": call, **({"torch": rivals[kernel]} if rivals else {})}
                     yield {
                         "kernel": kernel,
-                        "case": f"{name}, batch {batch}",
+                        "case": f"{name}/{batch}",
                         "precision": precision,
-                        "gflop": 2e-9 * 9 * batch * side * side * c * f,
+                        "work": work.convolution(batch, side, c, f),
                         "times": compare(clock, works),
                     }
 
@@ -216,12 +228,47 @@ def others(gpu: Any, clock: Clock, small: bool) -> Iterator[dict[str, Any]]:
             lambda: gpu.launch("sparse_softmax_cross_entropy", logits, labels),
         ),
     }
-    for name, (moved, work) in cases.items():
-        yield {"kernel": name, "bytes": moved, "times": compare(clock, {"gradlite": work})}
+    for name, (moved, call) in cases.items():
+        sizes = {"adam": f"parameters/{size}", "sparse_softmax_cross_entropy": "rows/1024"}
+        yield {
+            "kernel": name,
+            "case": sizes.get(name, f"images/{batch}"),
+            "work": {"flop": 0, "bytes": moved},
+            "times": compare(clock, {"gradlite": call}),
+        }
+
+
+def ceilings(gpu: Any, clock: Clock, small: bool, torch: Any) -> dict[str, float]:
+    """Gigabytes copied a second, products of the vendor's in every precision, microseconds of a launch."""
+    size, side, calls = (1000, 8, 5) if small else (2**27, 8192, 2000)
+    source, target = gpu.full((size,), 1), gpu.empty((size,), np.float32)
+    a, b, out = (gpu.full((side, side), 1) for _ in range(3))
+    vendors: dict[str, Callable[[], Any]] = {
+        "copy_gb_s": lambda: target.fill(0) if small else gpu.xp.copyto(target, source),
+        "sgemm_exact_gflop_s": lambda: gpu.xp.matmul(a, b, out=out),
+    }
+    if torch is not None:
+        vendors["sgemm_gflop_s"] = torch_product(torch, a, b, "high")
+        vendors["bf16_gflop_s"] = torch_product(torch, a, b, "medium")
+    found = {}
+    for name, call in vendors.items():
+        call()
+        amount = 2 * source.nbytes if name == "copy_gb_s" else 2 * side**3
+        found[name] = 1e-3 * amount / min(clock.between(call, 1) for _ in range(3 if small else 7))
+    # Without PyTorch there is no TF32 of the vendor's.
+    found.setdefault("sgemm_gflop_s", found["sgemm_exact_gflop_s"])
+    x, y = gpu.full((1,), 1), gpu.empty((1,), np.float32)
+    gpu.synchronize()
+    start = perf_counter()
+    for _ in range(calls):
+        gpu.launch("relu", x, out=y)
+    found["launch_us"] = 1e6 * (perf_counter() - start) / calls
+    gpu.synchronize()
+    return found
 
 
 def main() -> None:
-    """Print a line of JSON for each kernel."""
+    """Print a line of JSON for the ceilings and for each kernel."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--small", action="store_true", help="tiny sizes: a check of the benchmark itself")
     small = parser.parse_args().small
@@ -229,6 +276,7 @@ def main() -> None:
     torch = optional_torch()
     clock = Clock(gpu, 2 if small else LAUNCHES)
     with on_stream(gpu, torch):
+        print(json.dumps({"ceilings": ceilings(gpu, clock, small, torch)}), flush=True)
         for rows in (
             others(gpu, clock, small),
             products(gpu, clock, small, torch),

@@ -15,8 +15,9 @@ from collections.abc import Callable
 from typing import Any
 
 import gradlite
+from benchmarks import work
 from benchmarks.gpu_kernels import optional_torch
-from benchmarks.rivals import data, keras_model
+from benchmarks.models import data, keras_model
 from gradlite.backends import get_backend
 
 ROUNDS = 5
@@ -36,15 +37,11 @@ class TorchSteps:
     """PyTorch's network with its data on the device: eager epochs, and epochs of a captured step."""
 
     def __init__(self, torch: Any, model: str, batch: int, steps: int) -> None:
-        from benchmarks.rivals import PyTorch
+        from benchmarks.rivals.torch_rival import Training
 
-        rival = PyTorch(model, batch, batch * steps)
         self.torch = torch
-        self.net = rival.net.cuda()
-        self.x, self.y, self.batch = rival.x.cuda(), rival.y.cuda(), batch
-        self.optimizer = torch.optim.Adam(self.net.parameters(), fused=True, capturable=True)
-        self.loss = torch.nn.CrossEntropyLoss()
-        self.right = torch.zeros((), dtype=torch.int64, device="cuda")
+        self.training = Training(model, batch, *data(model, batch * steps), device="cuda", capturable=True)
+        self.x, self.y, self.batch = self.training.x, self.training.y, batch
         self.order = torch.randperm(len(self.x), device="cuda")
         self.position = torch.zeros((), dtype=torch.int64, device="cuda")
         self.places = torch.arange(batch, device="cuda")
@@ -53,12 +50,7 @@ class TorchSteps:
     def step(self) -> None:
         """Gather a batch by the position on the device, train on it, count right answers."""
         rows = self.order[self.position + self.places]
-        x, y = self.x[rows], self.y[rows]
-        self.optimizer.zero_grad(set_to_none=self.graph is None)
-        logits = self.net(x)
-        self.loss(logits, y).backward()
-        self.optimizer.step()
-        self.right += (logits.detach().argmax(1) == y).sum()
+        self.training.step(self.x[rows], self.y[rows], set_to_none=self.graph is None)
         self.position += self.batch
 
     def _start(self) -> int:
@@ -70,7 +62,7 @@ class TorchSteps:
         """An epoch of eager steps."""
         for _ in range(self._start()):
             self.step()
-        self.right.item()
+        self.training.right.item()
 
     def captured(self) -> None:
         """An epoch of replays of one graph."""
@@ -78,20 +70,19 @@ class TorchSteps:
             self._capture()
         for _ in range(self._start()):
             self.graph.replay()
-        self.right.item()
+        self.training.right.item()
 
     def _capture(self) -> None:
         torch = self.torch
         stream = torch.cuda.Stream()
         stream.wait_stream(torch.cuda.current_stream())
         with torch.cuda.stream(stream):
-            self._start()
-            for _ in range(3):
+            for _ in range(min(3, self._start())):
                 self.step()
         torch.cuda.current_stream().wait_stream(stream)
         self._start()
         graph = torch.cuda.CUDAGraph()
-        self.optimizer.zero_grad(set_to_none=True)
+        self.training.optimizer.zero_grad(set_to_none=True)
         with torch.cuda.graph(graph):
             self.step()
         self.graph = graph
@@ -117,6 +108,8 @@ def measure(model: str, batch: int, steps: int, torch: Any) -> dict[str, Any]:
         "model": model,
         "batch": batch,
         "steps": steps,
+        "samples": samples,
+        "work": work.training_step(model, batch),
         "us_a_step": {n: [round(q, 1) for q in statistics.quantiles(s, n=4)] for n, s in samples.items()},
         "gradlite_over_it": {
             n: round(statistics.median(a / b for a, b in zip(samples["gradlite"], s)), 3) for n, s in samples.items()

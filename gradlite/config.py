@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from typing import Literal
+
 __all__ = ["get_matmul_precision", "get_winograd", "set_matmul_precision", "set_winograd"]
 
 PRECISIONS = ("highest", "high", "medium")
 
 _matmul_precision = "high"
-_winograd = True
+_winograd: bool | Literal["safe"] = True
 
 
 def set_matmul_precision(precision: str) -> None:
@@ -38,21 +40,29 @@ def get_matmul_precision() -> str:
     return _matmul_precision
 
 
-def set_winograd(enabled: bool) -> None:
-    """Choose whether the CPU computes 3 x 3 convolutions in float32 by Winograd's algorithm, as it does by default.
+def set_winograd(mode: bool | Literal["safe"]) -> None:
+    """Choose how the CPU computes 3 x 3 convolutions in float32; in float64 it never uses Winograd's algorithm.
 
-    Without it they take up to twice as long, and rounding errors are three to five times as small.
+    Args:
+        mode: True, the default: Winograd's algorithm with tiles of 4 x 4 outputs where it pays. "safe": with tiles of
+            2 x 2, whose rounding errors are those of plain sums; by native kernels, while NumPy's kernels sum plainly.
+            False: plain sums everywhere, which take up to twice as long, with errors three to five times as small.
+
+    Raises:
+        ValueError: for anything else.
 
     >>> import gradlite
-    >>> gradlite.config.set_winograd(False)
+    >>> gradlite.config.set_winograd("safe")
     >>> gradlite.config.get_winograd()
-    False
+    'safe'
     >>> gradlite.config.set_winograd(True)
     """
     global _winograd
-    _winograd = bool(enabled)
+    if not isinstance(mode, bool) and mode != "safe":
+        raise ValueError(f"mode is True, False or 'safe'. Received: {mode!r}.")
+    _winograd = mode
 
 
-def get_winograd() -> bool:
-    """Whether the CPU uses Winograd's algorithm where it applies."""
+def get_winograd() -> bool | Literal["safe"]:
+    """Whether the CPU uses Winograd's algorithm where it pays: True, False or "safe"."""
     return _winograd

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Union
 import numpy as np
 
 from gradlite.backends import Backend, default_backend, existing_backend, foreign_array, get_backend, gpu_of
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype, is_bfloat16
 from gradlite.methods import Methods, late
 
 if TYPE_CHECKING:
@@ -26,7 +27,8 @@ class Tensor(Methods):
         data: an array (kept as it is, without a copy, if dtype and device fit), a Tensor, numbers or nested sequences
             of numbers. Python floats become float32, Python integers int64.
         requires_grad: whether operations on this tensor are recorded, so that ``backward`` can compute its gradient.
-        dtype: the element type: float32, float64, float16, an integer type or bool.
+        dtype: the element type: float32, float64, float16, bfloat16 (with the package ml_dtypes), an integer
+            type or bool.
         device: ``"cpu"`` or ``"gpu:N"``. By default a Tensor on an array of CuPy lives on its GPU, and data of the host
             (numbers, sequences, NumPy arrays) go to the current device (see ``gradlite.set_device``).
 
@@ -68,11 +70,11 @@ class Tensor(Methods):
         backend = get_backend(device) if device is not None else held or default_backend()
         if held is None and type(data) is not np.ndarray:
             described = hasattr(data, "dtype")
-            data = np.asarray(data, dtype)
+            data = np.asarray(data, None if dtype is None else as_dtype(dtype))
             if dtype is None and not described and data.dtype == np.float64:
                 data = data.astype(np.float32)
-        kind = np.dtype(data.dtype if dtype is None else dtype)
-        if kind.kind not in "fiub":
+        kind = as_dtype(data.dtype if dtype is None else dtype)
+        if kind.kind not in "fiub" and not is_bfloat16(kind):
             raise TypeError(
                 f"A Tensor holds real numbers or booleans. Received: {type(given).__name__} of dtype {kind}."
             )
@@ -148,7 +150,7 @@ class Tensor(Methods):
             TypeError: for integers and booleans, which have no gradient.
             RuntimeError: when switched off on the result of a recorded operation.
         """
-        if requires_grad and self.data.dtype.kind != "f":
+        if requires_grad and self.data.dtype.kind not in FLOAT_KINDS:
             raise TypeError(
                 f"Only floating-point tensors have gradients. Received: dtype {self.data.dtype}; "
                 "convert it with .astype('float32') first."

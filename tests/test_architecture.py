@@ -27,6 +27,8 @@ RANKS = {
     "gradlite.version": 0,
     "gradlite.config": 0,
     "gradlite.backends.registry": 0,
+    "gradlite.backends.dtypes": 0,
+    "gradlite.backends.narrow": 1,
     "gradlite.backends.reading": 0,
     "gradlite.backends.rows": 0,
     "gradlite.backends.staging": 0,

@@ -11,6 +11,10 @@ from typing import Any
 
 import pytest
 
+from benchmarks import accuracy, readme
+from benchmarks.documents import load_all
+from gradlite.backends.cpu import native
+
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text(encoding="utf-8")
 CODE = re.findall(r"^```python\n(.*?)^```", README, re.MULTILINE | re.DOTALL)
@@ -80,8 +84,10 @@ def test_every_room_of_the_package_is_in_the_table() -> None:
     assert rooms - small - inner - named - shown_elsewhere == set()
 
 
-def test_the_figures_have_a_place() -> None:
-    assert README.index("<!-- figures:begin -->") < README.index("<!-- figures:end -->")
+def test_the_measured_part_is_what_the_committed_results_give() -> None:
+    documents, skipped = load_all()
+    assert not skipped
+    assert readme.replaced(README, readme.block(documents)) == README, "run `python -m benchmarks report --readme`"
 
 
 def test_the_names_of_the_lectures_imports_exist() -> None:
@@ -91,3 +97,15 @@ def test_the_names_of_the_lectures_imports_exist() -> None:
     assert len(lines) == 3
     result = subprocess.run([sys.executable, "-c", "\n".join(lines)], capture_output=True, text=True, cwd=ROOT)
     assert result.returncode == 0, result.stderr
+
+
+@pytest.mark.skipif(not native.is_available(), reason="the table is of native kernels")
+def test_the_stated_accuracy_of_convolutions_is_what_they_have():
+    stated = re.search(f"{re.escape(accuracy.BEGIN)}\n(.*)\n{re.escape(accuracy.END)}", README, re.S)
+    assert stated is not None
+    measured = accuracy.table(accuracy.measure()).splitlines()
+    for old, new in zip(stated[1].splitlines()[2:], measured[2:], strict=True):
+        assert old.split("|")[1:3] == new.split("|")[1:3]
+        # Other vectors sum in another order: the largest errors vary.
+        pairs = zip(re.findall(r"\de-\d\d", old), re.findall(r"\de-\d\d", new), strict=True)
+        assert all(0.3 <= float(a) / float(b) <= 3 for a, b in pairs)

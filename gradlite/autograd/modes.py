@@ -1,8 +1,9 @@
-"""Whether operations are recorded, per thread: no_grad and enable_grad."""
+"""Whether operations are recorded, per thread: no_grad and enable_grad; and what converts their inputs."""
 
 from __future__ import annotations
 
 import threading
+from collections.abc import Callable, Sequence
 from contextlib import ContextDecorator
 from typing import Any
 
@@ -12,6 +13,8 @@ class Mode(threading.local):
 
     grad: bool = True
     checkpoint: Any = None  # the checkpoint (see checkpoint.py) whose function is running
+    # What inputs of operations pass through first: a layer of mixed precision has its weights converted there.
+    autocast: Callable[[Sequence[Any]], Sequence[Any]] | None = None
 
 
 mode = Mode()

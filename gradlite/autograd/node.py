@@ -11,6 +11,7 @@ import numpy as np
 
 from gradlite.autograd.modes import mode
 from gradlite.backends import Backend
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.tensor import Tensor, wrap
 
 if TYPE_CHECKING:
@@ -122,7 +123,7 @@ class Node:
             if version[0] != before:
                 self.refuse_changed("its output", array.shape, version[0] - before)
             tensor = wrap(array, self.backend)
-            if array.dtype.kind == "f":
+            if array.dtype.kind in FLOAT_KINDS:
                 tensor.node = self if len(self.output) == 1 else Output(self, i)
                 tensor.requires_grad = True
             results.append(tensor)

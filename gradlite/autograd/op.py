@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 from gradlite.autograd.modes import mode
 from gradlite.autograd.node import Node, Output
 from gradlite.backends import Backend, backend_of, get_backend
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.tensor import SCALARS, Tensor, wrap
 
 Derivative = Callable[..., Any]
@@ -60,6 +61,8 @@ class Op:
 
     def __call__(self, *inputs: Any, **attributes: Any) -> Any:
         """Run on Tensors (numbers and None pass as they are; arrays and sequences are converted), and record it."""
+        if mode.autocast is not None:
+            inputs = tuple(mode.autocast(inputs))
         arguments: list[Any] = [self.kernel]  # of the launch: the kernel's name, then arrays, numbers and None
         backend: Backend | None = None
         track = False
@@ -92,7 +95,7 @@ class Op:
         result = wrap(out, backend)
         if self.view:
             result._version = next(x for x in inputs if isinstance(x, Tensor)).share_version()
-        if track and out.dtype.kind == "f":
+        if track and out.dtype.kind in FLOAT_KINDS:
             result.node = Node(self, inputs, attributes, backend, (result,))
             result.requires_grad = True
         return result
@@ -107,7 +110,7 @@ class Op:
         if track:
             node = Node(self, inputs, attributes, backend, results)
             for i, result in enumerate(results):
-                if result.data.dtype.kind == "f":
+                if result.data.dtype.kind in FLOAT_KINDS:
                     result.node, result.requires_grad = Output(node, i), True
         return results
 
@@ -155,6 +158,8 @@ def _array(x: Any, backend: Backend) -> Any:
 
 def as_tensors(*values: Any) -> list[Any]:
     """All values as Tensors, and None as it is; data of the host go to the device of the first one that is a Tensor."""
+    if mode.autocast is not None:
+        values = tuple(mode.autocast(values))
     first = None
     for x in values:
         if isinstance(x, Tensor):
@@ -244,5 +249,5 @@ def as_tensor(x: Any, like: Tensor | None = None) -> Tensor:
     if isinstance(x, Tensor):
         return x
     if like is not None and backend_of(x) is None:
-        return Tensor(x, dtype=like.dtype if like.dtype.kind == "f" else None, device=like.backend)
+        return Tensor(x, dtype=like.dtype if like.dtype.kind in FLOAT_KINDS else None, device=like.backend)
     return _placed(x, like)

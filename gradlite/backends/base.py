@@ -92,6 +92,10 @@ class Backend:
         can be recorded."""
         return self.kernels[kernel](*arrays, **attributes)
 
+    def function(self, kernel: str, arrays: tuple[Any, ...], attributes: dict[str, Any]) -> Callable[..., Any]:
+        """What ``launch`` calls for these arguments: for a program that replays the launch."""
+        return self.kernels[kernel]
+
     def call(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """``function(*arguments, **options)`` where this device's work is done: for what uses the array module itself,
         such as views, and operations that users write."""

@@ -7,11 +7,14 @@ from gradlite.keras import (
     activations,
     backend,
     callbacks,
+    config,
     constraints,
+    dtype_policies,
     initializers,
     layers,
     losses,
     metrics,
+    mixed_precision,
     models,
     optimizers,
     regularizers,
@@ -19,6 +22,7 @@ from gradlite.keras import (
     utils,
 )
 from gradlite.keras.callbacks import Callback
+from gradlite.keras.dtype_policies import DTypePolicy
 from gradlite.keras.initializers import Initializer
 from gradlite.keras.layers import Input, InputSpec, Layer
 from gradlite.keras.losses import Loss
@@ -42,6 +46,7 @@ def __getattr__(name: str) -> Any:
 
 __all__ = [
     "Callback",
+    "DTypePolicy",
     "Initializer",
     "Input",
     "InputSpec",
@@ -57,12 +62,15 @@ __all__ = [
     "activations",
     "backend",
     "callbacks",
+    "config",
     "constraints",
     "datasets",
+    "dtype_policies",
     "initializers",
     "layers",
     "losses",
     "metrics",
+    "mixed_precision",
     "models",
     "optimizers",
     "regularizers",

@@ -142,29 +142,38 @@ def sparse_softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     return reshape(losses, labels.shape)
 
 
-def _loss_definition(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def _sparse_loss_definition(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     losses, p = _sparse_definition(logits, labels)
     n, k = logits.shape
     return mean(losses), (p - one_hot(labels, k, p.dtype)) / n, p
 
 
-class _CrossEntropyLoss(Op):
-    """(logits (n, k), labels (n,)) -> (the mean loss, its gradient in the logits, probabilities) in one kernel."""
+def _soft_loss_definition(logits: Tensor, labels: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    losses, p = _soft_definition(logits, labels)
+    return mean(losses), (p * sum(labels, -1, True) - labels) / logits.shape[0], p
 
-    name = kernel = "sparse_softmax_cross_entropy_loss"
+
+class _CrossEntropyLoss(Op):
+    """(logits (n, k), labels) -> (the mean loss, its gradient in the logits, probabilities) in one kernel."""
+
     saves_inputs = True
     saves_output = True
     outputs = 3
 
+    def __init__(self, name: str, definition: Any) -> None:
+        self.name = self.kernel = name
+        self.definition = definition
+
     def vjp(self, node: Node, *gradients: Tensor | None) -> Sequence[Tensor | None]:
-        if gradients[1] is not None or gradients[2] is not None:
-            return vjp_by_definition(_loss_definition, node, gradients)
+        if gradients[1] is not None or gradients[2] is not None or node.edges[1] is not None:
+            return vjp_by_definition(self.definition, node, gradients)
         g = gradients[0]
         assert g is not None
         return [node.saved_outputs()[1] * g, None]
 
 
-_loss = _CrossEntropyLoss()
+_sparse_loss = _CrossEntropyLoss("sparse_softmax_cross_entropy_loss", _sparse_loss_definition)
+_soft_loss = _CrossEntropyLoss("softmax_cross_entropy_loss", _soft_loss_definition)
 
 
 def sparse_softmax_cross_entropy_loss(labels: Any, logits: Any) -> Tensor:
@@ -189,7 +198,7 @@ def sparse_softmax_cross_entropy_loss(labels: Any, logits: Any) -> Tensor:
             "sparse_softmax_cross_entropy_loss() needs integer labels (n,) for logits (n, k), n > 0. "
             f"Received: labels of shape {labels.shape} and dtype {labels.dtype}, logits {logits.shape}."
         )
-    return _loss(logits, labels)[0]
+    return _sparse_loss(logits, labels)[0]
 
 
 def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
@@ -217,6 +226,31 @@ def softmax_cross_entropy(labels: Any, logits: Any) -> Tensor:
     labels = labels.astype(logits.dtype)
     losses, _ = _soft(reshape(logits, flat), reshape(labels, flat))
     return reshape(losses, logits.shape[:-1])
+
+
+def softmax_cross_entropy_loss(labels: Any, logits: Any) -> Tensor:
+    """The mean of ``softmax_cross_entropy`` over a batch; forward and backward are one kernel.
+
+    Args:
+        labels: (n, k), probabilities or one-hot rows.
+        logits: (n, k), with n > 0.
+
+    Returns:
+        (), the mean loss.
+
+    >>> import gradlite
+    >>> from gradlite.ops.classification import softmax_cross_entropy_loss
+    >>> softmax_cross_entropy_loss([[0.5, 0.5], [1.0, 0.0]], gradlite.Tensor([[0.0, 1000.0], [1000.0, 0.0]])).item()
+    250.0
+    """
+    logits = floating(logits)
+    labels = as_tensor(labels, logits)
+    if logits.ndim != 2 or labels.shape != logits.shape or not labels.size:
+        raise ValueError(
+            "softmax_cross_entropy_loss() needs labels and logits of one shape (n, k), n > 0. "
+            f"Received: {labels.shape} and {logits.shape}."
+        )
+    return _soft_loss(logits, labels.astype(logits.dtype))[0]
 
 
 def sigmoid_cross_entropy(labels: Any, logits: Any) -> Tensor:

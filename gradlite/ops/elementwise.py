@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import as_tensor, as_tensors
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype, promoted
 from gradlite.ops.kernel import KernelOp
 from gradlite.tensor import Tensor
 
@@ -221,7 +222,7 @@ def astype(x: Any, dtype: Any) -> Tensor:
     >>> gradlite.astype(gradlite.Tensor([1, 2]), "float32").dtype
     dtype('float32')
     """
-    dtype = np.dtype(dtype)
+    dtype = as_dtype(dtype)
     if isinstance(x, Tensor) and x.data.dtype == dtype:
         return x
     return _astype(x, dtype=dtype)
@@ -240,17 +241,20 @@ def erf(x: Any) -> Tensor:
 def floating(x: Any) -> Tensor:
     """``x`` as a Tensor of a floating-point type: integers become what NumPy's exp makes of them."""
     x = as_tensor(x)
-    return x if x.data.dtype.kind == "f" else astype(x, np.result_type(x.dtype, np.float16))
+    return x if x.data.dtype.kind in FLOAT_KINDS else astype(x, np.result_type(x.dtype, np.float16))
 
 
 def alike(*inputs: Any) -> list[Any]:
     """The inputs as Tensors of one floating-point type, by NumPy's promotion; None stays None."""
     tensors = as_tensors(*inputs)
     dtype = tensors[0].data.dtype
-    done = dtype.kind == "f"
+    done = dtype.kind in FLOAT_KINDS
     for x in tensors:
         done = done and (x is None or x.data.dtype is dtype)
     if done:
         return tensors
-    dtype = np.result_type(np.float16, *(x.data.dtype for x in tensors if x is not None))
+    dtypes = [x.data.dtype for x in tensors if x is not None]
+    if all(dtype.kind not in FLOAT_KINDS for dtype in dtypes):
+        dtypes.append(np.dtype(np.float16))
+    dtype = promoted(*dtypes)
     return [None if x is None else astype(x, dtype) for x in tensors]

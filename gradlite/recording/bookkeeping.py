@@ -138,11 +138,14 @@ def _accumulated(program: Launches, additions: list[_Addition], gone: set[int], 
     ]
 
 
+MEAN_LOSSES = ("sparse_softmax_cross_entropy_loss", "softmax_cross_entropy_loss")
+
+
 def loss_with_what_follows(program: Launches) -> list[Call]:
     """The kernel of the mean cross-entropy scales its gradient, and adds to totals."""
     calls, gone = list(program.calls), set()
     for number, loss in enumerate(program.calls):
-        if loss.name != "sparse_softmax_cross_entropy_loss":
+        if loss.name not in MEAN_LOSSES:
             continue
         value, gradient, p = loss.results
         scale, totals, attributes = None, (), {}
@@ -152,12 +155,12 @@ def loss_with_what_follows(program: Launches) -> list[Call]:
             gone.add(follower)
         behind = program.calls[number + 1] if number + 1 < len(program.calls) else None
         if behind is not None and behind.name == "accumulate":
-            values = tuple(_by_the_loss(program, x, value, loss.arrays[1], p) for x in behind.attributes["values"])
-            if not any(isinstance(x, tuple) and x[0] == "correct" and len(x) > 1 for x in values):
+            values = tuple(_by_the_loss(program, x, loss) for x in behind.attributes["values"])
+            if not any(isinstance(x, tuple) and x[0] == "correct" and len(x) > 2 for x in values):
                 totals, attributes = behind.arrays, {**behind.attributes, "values": values}
                 gone.add(number + 1)
         if scale is not None or totals:
-            name = "sparse_softmax_cross_entropy_step"
+            name = "cross_entropy_step"
             calls[number] = Call(
                 name, program.backend.kernels[name], (*loss.arrays, scale, *totals), attributes, (value, gradient, p),
                 True,
@@ -179,12 +182,18 @@ def _scaling(program: Launches, number: int) -> int | None:
     return readers[0] if program.unwritten((scale,), number, readers[0]) else None
 
 
-def _by_the_loss(program: Launches, value: Any, loss: Any, labels: Any, p: Any) -> Any:
-    """A value of ``accumulate`` in the words of the loss's kernel, where it is about what that computes."""
-    if program.same(value, loss):
+def _by_the_loss(program: Launches, value: Any, loss: Call) -> Any:
+    """A value of ``accumulate`` in the words of the loss's kernel, where it is about what that knows."""
+    (logits, labels), (mean, _, p) = loss.arrays, loss.results
+    if program.same(value, mean):
         return "times", "loss", 1
-    if isinstance(value, tuple) and value[0] == "times" and program.same(value[1], loss):
-        return "times", "loss", value[2]
-    if isinstance(value, tuple) and program.same(value[1], labels) and program.same(value[2], p):
-        return ("correct",)
+    if not isinstance(value, tuple):
+        return value
+    what, first, second = value
+    if what == "times" and program.same(first, mean):
+        return "times", "loss", second
+    if what == "correct" and program.same(first, labels):
+        for name, scores in (("probabilities", p), ("logits", logits)):
+            if program.same(second, scores):
+                return "correct", name
     return value

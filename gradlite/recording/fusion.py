@@ -13,7 +13,8 @@ from dataclasses import replace
 from typing import Any
 
 from gradlite.backends import Backend
-from gradlite.recording.bookkeeping import draws_together, loss_with_what_follows, totals_together
+from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
+from gradlite.recording.conversions import conversions_together
 from gradlite.recording.launches import Launches, without
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
@@ -213,11 +214,28 @@ def _count_of_correct_answers(program: Launches) -> list[Call]:
         result, scores = program.calls[total].results[0], largest.arrays[0]
         plain = isinstance(labels, program.backend.array_type) and labels.dtype.kind in "iu"
         whole = plain and labels.shape == scores.shape[:1] and program.is_whole(places, largest.results[0])
-        if whole and result.shape == () and program.unwritten((labels, scores), number, total):
+        found = _rows_of_labels(program, labels, matches) if whole else None
+        first = number
+        if found is not None and program.calls[found].arrays[0].shape == scores.shape:
+            first, labels = min(number, found), program.calls[found].arrays[0]
+        else:
+            found = None
+        if whole and result.shape == () and program.unwritten((labels, scores), first, total):
             function = program.backend.kernels["count_correct"]
             calls[total] = Call("count_correct", function, (labels, scores), {}, (result,), True)
-            gone |= {number, matches}
+            gone |= {number, matches} if found is None else {number, matches, found}
     return without(calls, gone)
+
+
+def _rows_of_labels(program: Launches, labels: Any, reader: int) -> int | None:
+    """The call that looked for the largest of each row of labels, if nobody else reads what it found."""
+    maker = program.maker_of(labels)
+    if maker < 0 or program.readers_of(labels) != [reader]:
+        return None
+    call = program.calls[maker]
+    rows = call.name == "argmax" and call.arrays[0].ndim == 2 and call.arrays[0].dtype.kind == "f"
+    plain = call.attributes.get("axis") in (1, -1) and not call.attributes.get("keepdims")
+    return maker if rows and plain and program.is_whole(labels, call.results[0]) else None
 
 
 def _only_reader(program: Launches, call: Call, name: str) -> int | None:
@@ -236,7 +254,7 @@ def _softmax_once(program: Launches) -> list[Call]:
         (y,) = call.results
         for later in range(number + 1, len(program.calls)):
             loss = program.calls[later]
-            if loss.name == "sparse_softmax_cross_entropy_loss" and program.is_whole(loss.arrays[0], call.arrays[0]):
+            if loss.name in MEAN_LOSSES and program.is_whole(loss.arrays[0], call.arrays[0]):
                 readers = program.only_readers(call)
                 p = loss.results[2]
                 if readers and readers[0] > later and program.is_whole_everywhere(y, readers) and p.shape == y.shape:
@@ -257,6 +275,7 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,
+    "conversions": conversions_together,
     "draws": draws_together,
     "totals": totals_together,
     "adam": _adam_without_packing,

@@ -112,7 +112,8 @@ class Recorder:
             result = self._launch(kernel, *arrays, **attributes)
         finally:
             self._inside = False
-        return self._note(kernel, self.backend.kernels[kernel], arrays, attributes, result, takes_out(kernel))
+        function = self.backend.function(kernel, arrays, attributes)
+        return self._note(kernel, function, arrays, attributes, result, takes_out(kernel))
 
     def _called(self, function: Callable[..., Any], *arguments: Any, **options: Any) -> Any:
         """A call of the array module: a view stays one, and everything else is run again in a replay."""

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlite.backends import Backend
+from gradlite.backends.dtypes import FLOAT_KINDS, is_bfloat16
 from gradlite.keras import backend as keras_backend
 from gradlite.tensor import Tensor, wrap
 from gradlite.training.structure import flatten, is_array, map_structure
@@ -106,14 +107,14 @@ def as_host_array(array: Any) -> Any:
         return array.detach()
     if hasattr(array, "__cuda_array_interface__"):
         tensor = Tensor(array)
-        return tensor.astype(keras_backend.floatx()) if tensor.dtype.kind == "f" else tensor
+        return tensor.astype(keras_backend.floatx()) if tensor.dtype.kind in FLOAT_KINDS else tensor
     array = np.asarray(array)
-    if array.dtype.kind not in "fiub":
+    if array.dtype.kind not in "fiub" and not is_bfloat16(array.dtype):
         raise ValueError(
             f"Data must be numbers. Received: an array of dtype {array.dtype}. "
             "Convert it, for instance class names to numbers."
         )
-    if array.dtype.kind == "f" and array.dtype != keras_backend.floatx():
+    if array.dtype.kind in FLOAT_KINDS and array.dtype != keras_backend.floatx():
         return array.astype(keras_backend.floatx())
     return array
 

@@ -51,9 +51,7 @@ class Steps:
         # Whoever takes them has them alone: a second thread makes its own.
         steps: Steps = vars(model).pop("_kept_steps", None) or cls(model)
         steps._model = model
-        steps.captured = not (
-            steps._gave_up or model.run_eagerly or getattr(model.optimizer, "waits_for_device", False)
-        )
+        steps.captured = not (steps._gave_up or model.run_eagerly)
         return steps
 
     def put_back(self) -> None:

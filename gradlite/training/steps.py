@@ -60,7 +60,8 @@ class Compiled(Layer):
             run_eagerly: run every step's Python code, instead of recording a step once and replaying it.
             steps_per_execution: how many steps run between two calls of callbacks' batch hooks. "auto" is 1 where a
                 callback has such hooks; where none has, it makes no difference but that of speed.
-            jit_compile, auto_scale_loss: accepted as in Keras, without effect.
+            jit_compile: accepted as in Keras, without effect.
+            auto_scale_loss: for a model of policy "mixed_float16", wrap the optimizer in a ``LossScaleOptimizer``.
 
         Raises:
             ValueError: for unknown names, with the nearest one, for metrics in the place of ``loss_weights``, and for
@@ -75,7 +76,11 @@ class Compiled(Layer):
         compiled_loss = None if loss is None else CompiledLoss(loss, loss_weights)
         compiled_metrics = CompiledMetrics(metrics, weighted_metrics)
         vars(self).pop("_kept_steps", None)
-        self.optimizer = chosen
+        mixed = self.dtype_policy.name == "mixed_float16" and auto_scale_loss
+        if mixed and chosen is not None and not isinstance(chosen, optimizers.LossScaleOptimizer):
+            self.optimizer = optimizers.LossScaleOptimizer(chosen, name="loss_scale_optimizer")
+        else:
+            self.optimizer = chosen
         self._compiled_loss = compiled_loss
         self._compiled_metrics = compiled_metrics
         self._loss_tracker = keras_metrics.Mean(name="loss")
@@ -91,6 +96,7 @@ class Compiled(Layer):
             "run_eagerly": run_eagerly,
             "steps_per_execution": steps_per_execution,
             "jit_compile": jit_compile,
+            "auto_scale_loss": auto_scale_loss,
         }
 
     @property
@@ -147,7 +153,8 @@ class Compiled(Layer):
         y_pred = self(batch.x, training=True)
         self._check_labels(batch.unchecked, y_pred)
         loss = self._batch_loss(batch, y_pred, True)
-        self.optimizer.apply(grad(loss, variables, allow_unused=True), variables)
+        scaled = self.optimizer.scale_loss(loss)
+        self.optimizer.apply(grad(scaled, variables, allow_unused=True), variables)
         self._update_metrics(loss, batch, y_pred)
         return y_pred
 

@@ -112,6 +112,7 @@ for axis, keepdims in ((None, False), ((1,), True), ((0, 2), False)):
     call("count_nonzero", integers(2, (3, 4, 2)), axis=axis, keepdims=keepdims)
 for rows, columns in ((9, 4), (1, 1), (1500, 10)):
     call("count_correct", together(integers(columns, (rows,)), real((rows, columns))))
+    call("count_correct", real((rows, columns), (rows, columns)))
 call("einsum", real((3, 4), (4, 2)), subscripts="ij,jk->ik")
 call("einsum", real((3, 4)), subscripts="ij->ji")
 call("einsum", real((3, 4), (4, 2), (2,)), subscripts="ij,jk,k->i")
@@ -228,7 +229,9 @@ for shape, pooled, options in (
             **options,
         )
 call("sparse_softmax_cross_entropy_loss", together(real((5, 7)), integers(7, (5,))))
-call("sparse_softmax_cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
+call("softmax_cross_entropy_loss", real((5, 7), (5, 7)))
+call("cross_entropy_step", together(real((5, 7)), integers(7, (5,)), real(())))
+call("cross_entropy_step", real((5, 7), (5, 7), ()))
 
 # Optimizers: flat parameter, gradient, and state, then the rate and the step as arrays of no axes.
 RATE, STEP = fixed(np.array(0.01, np.float32)), fixed(np.array(3, np.int64))
@@ -256,5 +259,23 @@ for shape in ((13,), (40_001,)):
     call("scale", real(shape), updates=1, factor=0.5)
     call("scale_to_norm", together(real(shape), fixed(np.array(9.0))), updates=1, norm=1.0)
     call("square_sum", real(shape, (5,)))
+
+# Conversions of many arrays.
+call("astype_each", real((3, 5), (40_001,)), dtypes=("float32",), dtype="float16")
+call("astype_each", real((3, 5), (7,)), dtypes=("float16",), dtype="float32")
+
+# Dynamic loss scaling: gradients of a finite and of an infinite step; updates that are made and left out.
+GOOD, BAD, SCALE = fixed(np.array(1, np.int32)), fixed(np.array(0, np.int32)), fixed(np.array(8, np.float32))
+INFINITE = fixed(np.array([1, np.inf, 2], np.float32))
+call("unscale", together(BAD, real((40_001,), (3,)), SCALE), updates=3)
+call("unscale", together(GOOD, real((5,)), INFINITE, SCALE), updates=3, dtypes=("float32",))
+for count, flag in ((3, GOOD), (3, BAD), (4, GOOD)):
+    call("adapt_scale", together(SCALE, fixed(np.array(count)), flag), updates=2, dtypes=("float32",), growth_steps=4)
+    call("is_due", together(flag, fixed(np.array(count))), dtypes=("float32",), every=3)
+two, states = real((1001,), (1001,)), positive((1001,), (1001,))
+call("gated", together(two, RATE, GOOD), updates=1, update="sgd")
+call("gated", together(two, states, fixed(None), RATE, STEP, GOOD), updates=4, update="adam", epsilon=1e-7, **betas)
+call("gated", together(two, GOOD), updates=1, update="assign_add")
+call("gated", together(two, fixed(np.float32(0.1)), GOOD), updates=1, update="sgd")  # no kernel takes such a rate
 call("moving_averages", real((40,), (40,)), updates=1, momentum=0.9)
 call("nadam_product", together(positive(()), STEP), updates=1, beta_1=0.9, dtypes=("float32",))

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from comparison import DTYPES, count_launches, in_order, launch, uploaded
+from comparison import DTYPES, check, count_launches, in_order, launch, uploaded
 
 from gradlite.backends.registry import REFERENCE
 
-LOSS, STEP = "sparse_softmax_cross_entropy_loss", "sparse_softmax_cross_entropy_step"
+STEP = "cross_entropy_step"
 LABELS = ("int64", "int32", "uint8")
 
 
@@ -93,67 +93,98 @@ def test_totals_that_the_kernel_does_not_know_are_added_too(gpu, rng):
 SHAPES = [(1, 1), (5, 7), (1000, 10), (3, 40), (1700, 11), (3, 1025), (30, 1100)]
 
 
-def step_by_step(gpu, logits, labels, scale, totals, number):
+def logits_and_labels(rng, shape, dtype, rows):
+    """Logits, and labels as rows that need not sum to 1, or as class numbers."""
+    labels = rng.random(shape).astype(dtype) if rows else rng.integers(0, shape[1], shape[0])
+    return [rng.normal(0, 3, shape).astype(dtype), labels]
+
+
+def step_by_step(gpu, logits, labels, scale, totals, number, counted):
     """What the fused kernel stands for, by the kernels one after the other."""
-    loss, gradient, p = gpu.launch(LOSS, logits, labels)
+    name = "softmax_cross_entropy_loss" if labels.ndim == 2 else "sparse_softmax_cross_entropy_loss"
+    loss, gradient, p = gpu.launch(name, logits, labels)
     gradient = gradient if scale is None else gpu.launch("multiply", gradient, scale)
-    values = gpu.launch("multiply", loss, number), number, gpu.launch("count_correct", labels, p), loss
-    for total, value in zip(totals, values):
+    count = gpu.launch("count_correct", labels, logits if counted == "logits" else p)
+    for total, value in zip(totals, (gpu.launch("multiply", loss, number), number, count, loss)):
         gpu.launch("assign_add", total, value)
     return loss, gradient, p
 
 
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("shape", SHAPES)
-@pytest.mark.parametrize("scale", [None, 0.3])
-def test_the_loss_of_a_step_has_the_bits_of_all_its_kernels(gpu, rng, shape, dtype, scale):
-    logits, labels = rng.normal(0, 3, shape).astype(dtype), rng.integers(0, shape[1], shape[0])
-    logits, labels = uploaded(gpu, [logits, labels])
+@pytest.mark.parametrize(("scale", "counted"), [(None, "logits"), (0.3, "probabilities")])
+def test_the_loss_of_a_step_has_the_bits_of_all_its_kernels(gpu, rng, shape, dtype, rows, scale, counted):
+    logits, labels = uploaded(gpu, logits_and_labels(rng, shape, dtype, rows))
     scale = None if scale is None else gpu.asarray(np.array(scale, dtype))
     kinds = np.float64, np.float64, np.int64, np.float64
     first, second = ([gpu.asarray(np.array(i + 2, kind)) for i, kind in enumerate(kinds)] for _ in range(2))
-    wanted = step_by_step(gpu, logits, labels, scale, first, shape[0])
-    values = ("times", "loss", shape[0]), shape[0], ("correct",), ("times", "loss", 1)
+    wanted = step_by_step(gpu, logits, labels, scale, first, shape[0], counted)
+    values = ("times", "loss", shape[0]), shape[0], ("correct", counted), ("times", "loss", 1)
     found = gpu.launch(STEP, logits, labels, scale, *second, values=values)
     for a, b in zip([*found, *second], [*wanted, *first]):
         assert (a.dtype, a.get().tobytes()) == (b.dtype, b.get().tobytes())
 
 
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("scale", [None, 0.3])
-def test_the_gradient_of_float16_logits_is_rounded_before_it_is_scaled(gpu, rng, scale):
-    logits, labels = uploaded(gpu, [rng.normal(0, 3, (40, 10)).astype(np.float16), rng.integers(0, 10, 40)])
+def test_the_gradient_of_float16_logits_is_rounded_before_it_is_scaled(gpu, rng, scale, rows):
+    arrays = uploaded(gpu, logits_and_labels(rng, (40, 10), np.float16, rows))
     scale = None if scale is None else gpu.asarray(np.array(scale, np.float16))
-    for a, b in zip(gpu.launch(STEP, logits, labels, scale), step_by_step(gpu, logits, labels, scale, [], 1)):
+    for a, b in zip(gpu.launch(STEP, *arrays, scale), step_by_step(gpu, *arrays, scale, [], 1, "logits")):
         assert a.get().tobytes() == b.get().tobytes()
 
 
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize("shape", SHAPES)
+def test_the_mean_loss_of_rows_of_labels_and_its_gradient_are_the_references(gpu, rng, shape, dtype):
+    check(gpu, "softmax_cross_entropy_loss", logits_and_labels(rng, shape, dtype, True), scale=1 + shape[1] ** 0.5)
+
+
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("shape", [(40, 10), (1700, 10), (3, 1025)])
-def test_every_schedule_gives_the_same_step(gpu, schedule, shape):
-    rng = np.random.default_rng(shape)
-    logits, labels = uploaded(gpu, [rng.normal(0, 3, shape).astype(np.float32), rng.integers(0, shape[1], shape[0])])
+def test_every_schedule_gives_the_same_step(gpu, schedule, shape, rows):
+    arrays = uploaded(gpu, logits_and_labels(np.random.default_rng(shape), shape, np.float32, rows))
+    values = ("times", "loss", 3), ("correct", "probabilities")
 
     def run():
         totals = [gpu.asarray(np.array(0.5)), gpu.asarray(np.array(7))]
-        results = gpu.launch(STEP, logits, labels, None, *totals, values=(("times", "loss", 3), ("correct",)))
-        return [x.get().tobytes() for x in (*results, *totals)]
+        return [x.get().tobytes() for x in (*gpu.launch(STEP, *arrays, None, *totals, values=values), *totals)]
 
     with in_order():
         first = run()
     assert run() == first
 
 
+@pytest.mark.parametrize("rows", [False, True])
 @pytest.mark.parametrize("shape", [(40, 10), (1700, 10), (3, 1025)])
-def test_no_access_of_a_step_is_out_of_bounds_or_races(gpu, rng, checked, shape):
-    arrays = [rng.normal(0, 3, shape).astype(np.float32), rng.integers(0, shape[1], shape[0])]
-    scale, total, count = np.array(2, np.float32), np.array(0.5), np.array(7)
-    launch(gpu, STEP, [*arrays, scale, total, count], values=(("times", "loss", 3), ("correct",)))
+def test_no_access_of_a_step_is_out_of_bounds_or_races(gpu, rng, checked, shape, rows):
+    arrays = logits_and_labels(rng, shape, np.float32, rows)
+    rest = np.array(2, np.float32), np.array(0.5), np.array(7)
+    for counted in ("probabilities", "logits"):
+        launch(gpu, STEP, [*arrays, *rest], values=(("times", "loss", 3), ("correct", counted)))
 
 
-def test_the_step_of_a_batch_is_one_launch(gpu, rng, monkeypatch):
-    arrays = [rng.normal(0, 3, (1024, 10)).astype(np.float32), rng.integers(0, 10, 1024).astype(np.uint8)]
-    arrays += [np.array(1, np.float32), np.array(0.5), np.array(3)]
-    names = count_launches(gpu, monkeypatch, STEP, arrays, values=(("times", "loss", 1024), ("correct",)))
-    assert names == ["sparse_softmax_cross_entropy_totals"]
+@pytest.mark.parametrize("rows", [False, True])
+def test_the_step_of_a_batch_is_one_launch(gpu, rng, monkeypatch, rows):
+    arrays = [*logits_and_labels(rng, (1024, 10), np.float32, rows), np.array(1, np.float32), np.array(0.5)]
+    for counted in ("probabilities", "logits"):
+        names = count_launches(gpu, monkeypatch, STEP, [*arrays, np.array(3)], values=(0.5, ("correct", counted)))
+        assert names == ["softmax_cross_entropy_totals" if rows else "sparse_softmax_cross_entropy_totals"]
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize("shape", [(1, 1), (9, 4), (1500, 10)])
+def test_labels_in_rows_are_where_they_are_largest(gpu, rng, schedule, shape, dtype):
+    labels, scores = (rng.integers(0, 3, shape) / 2 for _ in range(2))
+    labels[rng.random(len(labels)) < 0.2, -1] = np.nan
+    wanted = (labels.argmax(axis=1) == scores.argmax(axis=1)).sum()
+    assert launch(gpu, "count_correct", [labels.astype(dtype), scores.astype(np.float32)])[0] == wanted
+    assert launch(gpu, "count_correct", [labels.astype(dtype), scores])[0] == wanted, "by three kernels"
+    labels, scores = gpu.asarray(labels.astype(dtype)), gpu.asarray(scores.astype(np.float32))
+    total = gpu.asarray(np.array(5))
+    gpu.launch("accumulate", total, values=(("correct", labels, scores),))
+    assert total.get() == 5 + wanted
 
 
 def test_states_drawn_together_are_those_drawn_one_by_one(gpu, rng, checked, monkeypatch):

@@ -10,7 +10,8 @@ import pytest
 from devices import emulated
 
 import gradlite
-from benchmarks.rivals import data, keras_model
+from benchmarks.models import data, keras_model
+from gradlite import config
 from gradlite.backends.cuda.graphs import GraphReplay, ListReplay, bound
 from gradlite.training import replay
 
@@ -18,8 +19,12 @@ from gradlite.training import replay
 NODES = {"mnist": 8, "vggnet": 37}
 
 
-def captured_step(monkeypatch: pytest.MonkeyPatch, model: str) -> Any:
-    """The program of a training step of one of the lecture's models, in exact float32."""
+# With batches of 32 on a device of many multiprocessors, where more sums are taken in two launches.
+NODES_OF_32 = {"mnist": 8, "vggnet": 40}
+
+
+def captured_step(monkeypatch: pytest.MonkeyPatch, model: str, batch: int | None = None) -> Any:
+    """The program of a training step of one of the lecture's models."""
     found: list[Any] = []
     finish = replay.Steps.finish
 
@@ -28,7 +33,7 @@ def captured_step(monkeypatch: pytest.MonkeyPatch, model: str) -> Any:
         finish(self)
 
     monkeypatch.setattr(replay.Steps, "finish", kept)
-    batch = {"mnist": 8, "vggnet": 2}[model]
+    batch = batch or {"mnist": 8, "vggnet": 2}[model]
     with gradlite.device("gpu"):
         x, y = data(model, 3 * batch)
         keras_model(gradlite.keras, model).fit(x, y, batch_size=batch, verbose=0)
@@ -49,6 +54,26 @@ def test_a_training_step_is_one_graph_of_few_kernels(gpu, monkeypatch, model):
         waits = counts.synchronizations, counts.host_to_device, counts.device_to_host, counts.operations
         assert waits == (0, 0, 0, 0)
         assert counts.mallocs == 0
+
+
+@pytest.mark.parametrize("precision", ["highest", "high"])
+@pytest.mark.parametrize("model", NODES_OF_32)
+def test_a_step_of_a_batch_of_32_is_of_few_kernels_on_a_large_device(gpu, monkeypatch, model, precision):
+    """Kernels are counted and not run: emulated, such a step takes minutes."""
+    if not emulated():
+        pytest.skip("A real device has the multiprocessors that it has.")
+    launched: list[str] = []
+    config.set_matmul_precision(precision)
+    monkeypatch.setattr(gpu, "multiprocessors", 132)
+    monkeypatch.setattr(gpu, "compute_capability", (9, 0))
+    monkeypatch.setattr(type(gpu), "run", lambda self, kernel, *_, **__: launched.append(kernel.name))
+    program = captured_step(monkeypatch, model, 32)
+    launched.clear()
+    for call in program._replay._calls:
+        call()
+    print(f"{model}, {precision}: {len(launched)} kernels")
+    assert len(launched) <= NODES_OF_32[model]
+    assert {"mnist": "gemm", "vggnet": "conv_ffma" if precision == "highest" else "conv_halo"}[model] in launched
 
 
 def test_the_arena_of_a_step_is_near_what_must_live_at_one_time(gpu, monkeypatch):

@@ -45,7 +45,7 @@ def test_reference_kernels_give_the_bits_that_they_give_over_numpy(call, rng):
     for dtype in call.dtypes:
         arrays = call.arrays(rng, np.dtype(dtype))
         copies = [moved(a) for a in arrays]
-        attributes = {k: moved(v) if k in ("index", "rows") else v for k, v in call.attributes.items()}
+        attributes = {k: moved(v) if k in ("index", "rows", "values") else v for k, v in call.attributes.items()}
         expected = here.launch(call.name, *arrays, **call.attributes)
         found = there.launch(call.name, *copies, **attributes)
         pairs = zip(

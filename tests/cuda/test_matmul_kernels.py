@@ -145,16 +145,14 @@ def test_float16_products_of_older_generations(rng, name, forced):
                 assert_product(product(old, a, b), a, b, "highest")
 
 
-def test_bfloat16_words_are_multiplied_as_such(gpu, rng):
-    if gpu.compute_capability < (8, 0):
-        pytest.skip("no bfloat16 here")
-    a, b = (rng.uniform(-1, 1, shape).astype(np.float32) for shape in [(40, 72), (72, 24)])
-    words = [(x.view(np.uint32) >> 16).astype(np.uint16) for x in (a, b)]
-    a, b = ((w.astype(np.uint32) << 16).view(np.float32) for w in words)
-    out = gpu.empty((40, 24), np.uint16)
-    gemm.multiply(gpu, *map(gpu.asarray, words), out, storage="bfloat16_t")
-    result = (out.get().astype(np.uint32) << 16).view(np.float32)
-    np.testing.assert_allclose(result, a.astype(np.float64) @ b, rtol=2.0**-8, atol=1e-5)
+def test_products_of_bfloat16_are_added_in_float32(gpu, rng):
+    bfloat16 = pytest.importorskip("ml_dtypes").bfloat16
+    a, b = (rng.uniform(-1, 1, shape).astype(bfloat16) for shape in [(40, 72), (72, 24)])
+    out = gpu.empty((40, 24), bfloat16)
+    gemm.multiply(gpu, gpu.asarray(a), gpu.asarray(b), out)
+    np.testing.assert_allclose(
+        gpu.to_numpy(out).astype(np.float64), a.astype(np.float64) @ b.astype(np.float64), rtol=2.0**-8, atol=1e-5
+    )
 
 
 @pytest.mark.parametrize("k", [0, 1, 7, 33, 129])

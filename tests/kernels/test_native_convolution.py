@@ -89,6 +89,15 @@ def test_winograds_convolutions_of_ragged_sizes(case):
 
 
 @pytest.mark.parametrize("case", TILED)
+def test_the_safe_mode_rounds_as_plain_sums_do(case):
+    config.set_winograd("safe")
+    try:
+        check((*case[:5], (3, 3), (1, 1), case[5], (1, 1)), DIRECT)
+    finally:
+        config.set_winograd(True)
+
+
+@pytest.mark.parametrize("case", TILED)
 def test_the_switch_of_winograd_gives_exact_sums(case, without_winograd):
     check((*case[:5], (3, 3), (1, 1), case[5], (1, 1)), DIRECT)
 

@@ -15,7 +15,7 @@ from gradlite.backends.cpu import native
 pytestmark = pytest.mark.skipif(not native.is_available(), reason="native kernels are switched off, or need numba")
 
 # The files of tests that native kernels for other processors pass as well.
-SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "random", "softmax")
+SUBJECTS = ("products", "convolution", "elementwise", "normalization", "optimizers", "pooling", "random", "softmax")
 
 
 def call(name, *arguments):
@@ -115,3 +115,28 @@ def test_the_kernels_for_older_processors_pass_the_same_tests(name, tmp_path):
     environment = os.environ | {"GRADLITE_CPU_TARGET": name, "GRADLITE_CACHE_DIR": str(tmp_path)}
     ran = subprocess.run(command, env=environment, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stdout[-3000:]
+
+
+def test_the_micro_kernels_for_arm_are_vectors_that_stay_in_registers():
+    """On paper: no ARM processor runs this."""
+    import llvmlite.binding as llvm
+    from llvmlite import ir
+
+    from gradlite.backends.cpu.native import tiles
+    from gradlite.backends.cpu.native.compiler import optimized
+    from gradlite.backends.cpu.native.target import Target
+
+    llvm.initialize_all_targets()
+    llvm.initialize_all_asmprinters()
+    neon = Target("neoverse-n1", "+neon", 4, 8, 2, 4, 4)
+    machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(neon.cpu, neon.features, 3)
+    module = ir.Module("tiles")
+    module.triple = "aarch64-unknown-linux-gnu"
+    tiles.product_tile(module, neon)
+    parsed = llvm.parse_assembly(str(module))
+    optimized(parsed, machine)
+    lines = [line.split() for line in machine.emit_assembly(parsed).splitlines()]
+    instructions = [line for line in lines if line and line[0] in ("fmla", "str", "ldr", "stp", "ldp")]
+    assert sum(line[0] == "fmla" for line in instructions) >= 100
+    # Sums that do not fit the registers would go to the stack and come back.
+    assert not [line for line in instructions if line[1].startswith("q") and any("sp" in word for word in line[2:])]

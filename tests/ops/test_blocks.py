@@ -11,7 +11,7 @@ from gradlite import Tensor, gradcheck, gradgradcheck, keras, ops
 from gradlite.keras import layers
 from gradlite.keras.layers import fusion
 from gradlite.ops.blocks import batch_norm_pool_dropout, conv2d_statistics
-from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
+from gradlite.ops.classification import softmax_cross_entropy_loss, sparse_softmax_cross_entropy_loss
 from gradlite.random import Generator
 
 pytestmark = pytest.mark.usefixtures("each_device")
@@ -150,15 +150,18 @@ def test_a_sequential_trains_as_its_layers_would_one_by_one():
         np.testing.assert_allclose(a, b, rtol=2e-3, atol=2e-4)
 
 
-def test_the_mean_cross_entropy_and_its_gradients_are_those_of_the_single_losses():
+@pytest.mark.parametrize("rows", [False, True])
+def test_the_mean_cross_entropy_and_its_gradients_are_those_of_the_single_losses(rows):
     (logits,) = leaves((6, 4))
-    labels = Tensor(np.array([0, 3, 1, 1, 2, 0]), device=logits.device)
+    numbers = np.array([0, 3, 1, 1, 2, 0])
+    labels = Tensor(np.eye(4)[numbers] * 0.7 + 0.1 if rows else numbers, device=logits.device)
 
     def together(x):
-        return sparse_softmax_cross_entropy_loss(labels, x)
+        return softmax_cross_entropy_loss(labels, x) if rows else sparse_softmax_cross_entropy_loss(labels, x)
 
     def apart(x):
-        return ops.sparse_softmax_cross_entropy(labels, x).mean()
+        losses = ops.softmax_cross_entropy if rows else ops.sparse_softmax_cross_entropy
+        return losses(labels, x).mean()
 
     assert_close(together(logits).numpy(), apart(logits).numpy())
     first = [gradlite.grad(f(logits) * 3.0, logits, create_graph=True) for f in (together, apart)]
@@ -167,8 +170,15 @@ def test_the_mean_cross_entropy_and_its_gradients_are_those_of_the_single_losses
     assert_close(second[0].numpy(), second[1].numpy())
     gradcheck(together, logits)
     gradgradcheck(together, logits)
-    with pytest.raises(ValueError, match=r"needs integer labels \(n,\) for logits \(n, k\), n > 0"):
-        sparse_softmax_cross_entropy_loss(labels, logits[:0])
+    if rows:
+        labels.requires_grad = True
+        found, wanted = (gradlite.grad(f(logits), labels) for f in (together, apart))
+        assert_close(found.numpy(), wanted.numpy())
+        with pytest.raises(ValueError, match=r"needs labels and logits of one shape \(n, k\), n > 0"):
+            softmax_cross_entropy_loss(labels[:3], logits)
+    else:
+        with pytest.raises(ValueError, match=r"needs integer labels \(n,\) for logits \(n, k\), n > 0"):
+            sparse_softmax_cross_entropy_loss(labels, logits[:0])
 
 
 def test_the_loss_of_class_numbers_uses_it_and_gives_the_same_as_with_weights_of_one():

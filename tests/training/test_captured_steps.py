@@ -99,6 +99,35 @@ def test_optimizers_take_the_same_steps(name: str) -> None:
     assert_same(compiled=lambda: {"optimizer": OPTIMIZERS[name]()})
 
 
+def wide_model() -> Any:
+    """Several dropouts, and scores that are logits."""
+    drops = [layers.Dropout(0.2 * i, seed=i) for i in (1, 2, 3)]
+    hidden = [layers.Dense(6, activation="relu"), layers.BatchNormalization()]
+    return keras.Sequential([keras.Input((4,)), *hidden, *drops, layers.Dense(3)])
+
+
+@pytest.mark.parametrize("smoothing", [0.0, 0.1])
+def test_classifiers_of_rows_of_labels_take_the_same_steps(smoothing: float) -> None:
+    def compiled() -> dict[str, Any]:
+        loss = keras.losses.CategoricalCrossentropy(from_logits=True, label_smoothing=smoothing)
+        return {"loss": loss, "metrics": ["accuracy", keras.metrics.TopKCategoricalAccuracy(2)]}
+
+    assert_same(wide_model, y=np.eye(3, dtype=np.float32)[Y], compiled=compiled)
+    assert_same(small_model, y=np.eye(3)[Y], compiled=lambda: {"loss": "categorical_crossentropy"})
+
+
+def test_classifiers_of_logits_take_the_same_steps() -> None:
+    assert_same(wide_model, compiled=lambda: {"loss": keras.losses.SparseCategoricalCrossentropy(from_logits=True)})
+
+
+def test_the_number_of_the_step_is_counted_in_replays_too() -> None:
+    for make in (small_model, wide_model):
+        model = make()
+        model.compile("adam", "sparse_categorical_crossentropy" if make is small_model else "mse")
+        model.fit(X, Y if make is small_model else np.eye(3)[Y], batch_size=8, epochs=3, verbose=0)
+        assert int(model.optimizer.iterations.item()) == 9
+
+
 def test_a_learning_rate_that_is_a_function_is_asked_before_every_step() -> None:
     asked: dict[bool, list[float]] = {True: [], False: []}
     found = {}

@@ -239,3 +239,13 @@ def square_sum(*arrays: Any, out: Any = None) -> Any:
         return total
     out[...] = total
     return out
+
+
+@cpu_kernel
+def gated(*arrays: Any, update: str, **attributes: Any) -> None:
+    """The reference's: here the host can look, and leaves the update out."""
+    from gradlite.backends.cpu import BACKEND
+
+    *arguments, go = arrays
+    if go.item():
+        BACKEND.launch(update, *arguments, **attributes)

@@ -9,8 +9,7 @@ import ctypes
 import math
 import os
 import threading
-from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
+from collections.abc import Callable
 from glob import glob
 from typing import Any, Protocol
 
@@ -55,9 +54,14 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
         _pool.run(function, threads)
 
 
-def serving(team: Team, threads: int) -> AbstractContextManager[bool]:
-    """A context in which the pool's threads serve ``team``; its value is False where none is free."""
-    return _pool.serving(team, threads)
+def begin_serving(team: Team, threads: int) -> bool:
+    """Have the pool's threads serve ``team`` until ``end_serving``; False where there are none, or it is taken."""
+    return _pool.begin_serving(team, threads)
+
+
+def end_serving() -> None:
+    """Give the pool back. Its threads go on looking for native work for a while, which keeps nobody else from it."""
+    _pool.busy.release()
 
 
 def get_num_threads() -> int:
@@ -181,20 +185,19 @@ class _Pool:
                 worker.wait()
         team.dismiss(False)
 
-    @contextlib.contextmanager
-    def serving(self, team: Team, threads: int) -> Iterator[bool]:
+    def begin_serving(self, team: Team, threads: int) -> bool:
         threads = min(threads, _THREADS)
         if threads == 1 or getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):
-            yield False
-            return
+            return False
         try:
             self.team = team
             for t, worker in enumerate(self._hired(threads - 1), 1):
                 if worker.finished:  # and asleep
                     worker.start(team.serve, t, threads)
-            yield True
-        finally:
+        except BaseException:
             self.busy.release()
+            raise
+        return True
 
     def run(self, function: Part, threads: int) -> None:
         if getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):

@@ -1,4 +1,4 @@
-"""The mean cross-entropy of class numbers on the CPU, with its gradient: a handful of passes over short rows."""
+"""The mean cross-entropies on the CPU, with their gradients: a handful of passes over short rows."""
 
 from __future__ import annotations
 
@@ -28,4 +28,25 @@ def sparse_softmax_cross_entropy_loss(logits: Any, labels: Any, *, out: Any = No
     np.divide(p, total, out=p)
     np.multiply(p, logits.dtype.type(1 / n), out=gradient)
     gradient[places] = (p[places] - 1) * logits.dtype.type(1 / n)
+    return loss, gradient, p
+
+
+@cpu_kernel
+def softmax_cross_entropy_loss(logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The reference's (mean loss, its gradient in the logits, probabilities) for rows of labels."""
+    if logits.dtype not in (np.float32, np.float64) or labels.dtype != logits.dtype or not logits.size:
+        return reference.softmax_cross_entropy_loss(np, logits, labels, out=out)
+    loss, gradient, p = out or (np.empty((), logits.dtype), np.empty(logits.shape, logits.dtype), None)
+    if p is None:
+        p = np.empty(logits.shape, logits.dtype)
+    np.subtract(logits, logits.max(axis=1, keepdims=True), out=p)
+    np.exp(p, out=gradient)
+    total = gradient.sum(axis=1, keepdims=True)
+    p -= np.log(total)
+    np.multiply(p, labels, out=p)
+    loss[...] = -p.sum(axis=1).mean(dtype=np.float64)
+    np.divide(gradient, total, out=p)
+    np.multiply(p, labels.sum(axis=1, keepdims=True), out=gradient)
+    gradient -= labels
+    gradient *= logits.dtype.type(1 / logits.shape[0])
     return loss, gradient, p

@@ -29,7 +29,7 @@ POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
 
 def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
     """Whether a convolution is computed here: 3 x 3, stride 1, whole tiles, and as many channels as pay for it."""
-    if not get_winograd() or dtype != np.float32 or c not in CHANNELS or f not in CHANNELS:
+    if get_winograd() is not True or dtype != np.float32 or c not in CHANNELS or f not in CHANNELS:
         return False
     kernel = (geometry.kh, geometry.kw, geometry.strides, geometry.dilation)
     return kernel == (3, 3, (1, 1), (1, 1)) and geometry.oh % 4 == 0 == geometry.ow % 4

@@ -7,10 +7,12 @@ from gradlite.backends.cuda.backend import CudaBackend
 FAMILIES = (
     "arrays",
     "assignment",
+    "conversions",
     "convolution",
     "elementwise",
     "fused",
     "linear",
+    "loss_scaling",
     "normalization",
     "optimizers",
     "pooling",

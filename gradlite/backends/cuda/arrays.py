@@ -17,6 +17,7 @@ from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.random import random_bits
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import entry
+from gradlite.backends.dtypes import promoted
 from gradlite.backends.reference.arrays import is_basic
 from gradlite.backends.reference.random import permutation_from_bits
 
@@ -294,7 +295,7 @@ def pack(gpu: CudaBackend, *arrays: Any, offsets: tuple[int, ...], out: Any) -> 
 def concatenate(gpu: CudaBackend, *arrays: Any, axis: int, out: Any = None) -> Any:
     """The arrays one after the other along ``axis``."""
     first = arrays[0]
-    dtype = np.result_type(*(a.dtype for a in arrays))
+    dtype = promoted(*(a.dtype for a in arrays))
     if dtype not in C_TYPES or any(a.ndim != first.ndim for a in arrays) or not -first.ndim <= axis < first.ndim:
         return gpu.fallback("concatenate", *arrays, axis=axis, out=out)
     axis %= first.ndim

@@ -25,6 +25,7 @@ from gradlite.backends.cuda.launch import Strided, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
 from gradlite.backends.cuda.strided import layout
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype
 from gradlite.backends.reference.arrays import is_basic
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def copy(gpu: CudaBackend, x: Any, *, out: Any = None) -> Any:
 @cuda_kernel
 def astype(gpu: CudaBackend, x: Any, *, dtype: Any, out: Any = None) -> Any:
     """``x`` converted to ``dtype``, always a copy."""
-    dtype = np.dtype(dtype) if out is None else out.dtype
+    dtype = as_dtype(dtype) if out is None else out.dtype
     if x.dtype not in TYPES or dtype not in TYPES or (out is not None and out.shape != x.shape):
         return gpu.fallback("astype", x, dtype=dtype, out=out)
     result = gpu.empty(x.shape, dtype) if out is None else out
@@ -78,7 +79,7 @@ def _fill_entry(name: str, computed: str, result: np.dtype) -> Entry:
 def fill(gpu: CudaBackend, target: Any, value: Any) -> bool:
     """Write the number ``value`` everywhere; False where there is no kernel for it."""
     computed = computing_type(target.dtype)
-    if target.dtype.kind != "f":
+    if target.dtype.kind not in FLOAT_KINDS:
         if isinstance(value, (float, np.floating)):
             computed = "double"
         elif number(value, target.dtype) is None:
@@ -113,6 +114,9 @@ def assign_at(gpu: CudaBackend, target: Any, value: Any, *, index: Any) -> None:
         gpu.fallback("assign_at", target, value, index=index)
 
 
+CONDITIONS = (np.dtype(np.bool_), np.dtype(np.int32))
+
+
 @lru_cache(1024)
 def _where_entry(condition: np.dtype, a: np.dtype, b: np.dtype, computed: np.dtype, result: np.dtype) -> Entry:
     types = {"M": c_type(condition), "A": c_type(a), "B": c_type(b)}
@@ -125,7 +129,7 @@ def where(gpu: CudaBackend, condition: Any, a: Any, b: Any, *, out: Any = None) 
     arrays = [x if isinstance(x, gpu.array_type) else None for x in (condition, a, b)]
     # `add` has the promotion of `where`, but for booleans, which stay booleans in both.
     types = loop("add", kind_of(gpu, a), kind_of(gpu, b))
-    if types is None or arrays[0] is None or condition.dtype != np.bool_:
+    if types is None or arrays[0] is None or condition.dtype not in CONDITIONS:
         return gpu.fallback("where", condition, a, b, out=out)
     dtype = types[1]
     values = [0 if x is not None else number(y, dtype) for x, y in zip(arrays[1:], (a, b))]

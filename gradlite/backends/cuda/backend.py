@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends import narrow
 from gradlite.backends.base import Backend, Memory
 from gradlite.backends.cuda import memory
 from gradlite.backends.cuda.availability import capability_of
@@ -21,6 +22,7 @@ from gradlite.backends.cuda.rows import CudaRows
 from gradlite.backends.cuda.sources import Entry
 from gradlite.backends.cuda.staging import CudaStaging
 from gradlite.backends.cuda.streams import DeviceStream
+from gradlite.backends.dtypes import is_bfloat16
 from gradlite.backends.reading import Mark, Reading
 from gradlite.backends.registry import REFERENCE
 from gradlite.backends.rows import Rows
@@ -38,18 +40,21 @@ class CudaBackend(Backend):
     """
 
     # Every launch that is saved saves microseconds.
-    fusions = Backend.fusions | {"adam", "correct answers", "draws", "loss", "moving averages", "totals"}
+    fusions = Backend.fusions | {"adam", "conversions", "correct answers", "draws", "loss", "moving averages", "totals"}
 
     def __init__(self, cupy: Any, device: int) -> None:
         super().__init__(cupy, f"gpu:{device}")
         self.device_number = device
         self.launcher = Launcher(cupy, device)
+        self.kernels.update((name, partial(self.fallback, name)) for name in self.kernels)
         self.kernels.update((name, partial(kernel, self)) for name, kernel in CUDA.items())
         self.compute_capability = capability_of(cupy, device)
         self.multiprocessors: int = cupy.cuda.Device(device).attributes["MultiProcessorCount"]
         # Held by whoever puts work on the stream: what another thread launched while a graph is captured there would
         # become a part of the graph instead of running.
         self.gate = threading.RLock()
+        # The flag of the gated launch that is being made, if it is one: updates whose flag is 0 change nothing.
+        self.condition: Any = None
         self._own = DeviceStream(cupy, device, self.gate)
         self.stream = self._own.stream
         self._current_stream = self._own.current
@@ -83,10 +88,20 @@ class CudaBackend(Backend):
 
     def fallback(self, name: str, *arrays: Any, **attributes: Any) -> Any:
         """The reference kernel ``name`` over CuPy's functions, for dtypes and shapes that no kernel of ours takes."""
+        if self.condition is not None:
+            from gradlite.backends.cuda.loss_scaling import select
+
+            go, self.condition = self.condition, None  # the reference reads no flag
+            return select(self, go, name, arrays, attributes)
         function = REFERENCE.get(name)
-        if function is None:
-            return getattr(self.xp, name)(*arrays, **attributes)
-        return function(self.xp, *arrays, **attributes)
+        function = getattr(self.xp, name) if function is None else partial(function, self.xp)
+        if any(isinstance(x, self.array_type) and is_bfloat16(x.dtype) for x in arrays):
+            write = self.kernels["assign"]
+            return narrow.run(self.array_type, self._converted, write, name, function, *arrays, **attributes)
+        return function(*arrays, **attributes)
+
+    def _converted(self, array: Any, dtype: Any) -> Any:
+        return self.kernels["astype"](array, dtype=dtype)
 
     def synchronize(self) -> None:
         with self.gate:
@@ -131,6 +146,10 @@ class CudaBackend(Backend):
         return self._allocated(self.xp.empty, shape, dtype)
 
     def full(self, shape: tuple[int, ...], value: Any, dtype: Any = np.float32) -> Any:
+        if is_bfloat16(np.dtype(dtype)):  # which CuPy's own kernels know in part
+            result = self.empty(shape, dtype)
+            CudaBackend.launch(self, "assign", result, value)
+            return result
         return self._allocated(self.xp.full, shape, value, dtype)
 
     def from_dlpack(self, array: Any) -> Any:

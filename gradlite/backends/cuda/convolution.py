@@ -25,7 +25,7 @@ from gradlite.backends.cuda.convolution_variants import (
     weight_launch,
 )
 from gradlite.backends.cuda.counters import counters_for
-from gradlite.backends.cuda.launch import blocks
+from gradlite.backends.cuda.launch import NARROW, blocks
 from gradlite.backends.cuda.linear import dense, dense_input_gradient, dense_weight_gradient, matmul
 from gradlite.backends.cuda.reductions import column_sum
 from gradlite.backends.cuda.registry import cuda_kernel
@@ -34,7 +34,7 @@ from gradlite.backends.reference.convolution import output_size
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
 
-DTYPES = tuple(map(np.dtype, ("float32", "float64", "float16")))
+DTYPES = (np.dtype(np.float32), np.dtype(np.float64), *NARROW)
 # A depthwise weight gradient keeps a row of taps in registers; a longer row takes the general kernel.
 LONGEST_ROW = 16
 # The arguments of a kernel that takes none: those of blocks, their mean and variance, counters.

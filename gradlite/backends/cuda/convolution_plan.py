@@ -138,7 +138,9 @@ def split_pixels(pixels: int, tiles: int, multiprocessors: int, slab: int) -> tu
 # Tensor cores.
 
 # As conv_tensor.cuh calls them.
-TF32, BF16, FP16 = "TF32", "BF16", "FP16"
+TF32, BF16, FP16, HALF_BF16 = "TF32", "BF16", "FP16", "HALF_BF16"
+# Those of 16 bits in memory.
+HALVES = (FP16, HALF_BF16)
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,8 @@
 
 Three kernels gather pixels, for the forward direction and for the input gradient alike: ``conv_halo.cu`` (tensor cores,
 3 x 3, stride 1, one group), ``conv_mma.cu`` (tensor cores, everything else), and ``conv_ffma.cu`` (exact float32,
-float64, devices without tensor cores, float16 that cannot be read in chunks of 16 bytes). Weight gradients likewise:
-``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have kernels of their own.
+float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Weight gradients
+likewise: ``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have their own.
 """
 
 from __future__ import annotations
@@ -18,6 +18,8 @@ from gradlite import config
 from gradlite.backends.cuda.convolution_plan import (
     BF16,
     FP16,
+    HALF_BF16,
+    HALVES,
     TF32,
     Geometry,
     ffma_tile,
@@ -31,6 +33,7 @@ from gradlite.backends.cuda.convolution_plan import (
 from gradlite.backends.cuda.counters import COUNTERS
 from gradlite.backends.cuda.launch import blocks, c_type
 from gradlite.backends.cuda.sources import Entry, entry
+from gradlite.backends.dtypes import is_bfloat16
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -92,6 +95,8 @@ def precision_of(gpu: CudaBackend, dtype: Any) -> str | None:
     """Which product of tensor cores computes with elements of ``dtype``; None: ordinary arithmetic."""
     if dtype == np.float16:
         return FP16 if gpu.compute_capability >= (7, 5) else None
+    if is_bfloat16(dtype):
+        return HALF_BF16 if gpu.compute_capability >= (8, 0) else None
     if dtype != np.float32 or gpu.compute_capability < (8, 0):
         return None
     return {"highest": None, "high": TF32, "medium": BF16}[config.get_matmul_precision()]
@@ -108,9 +113,9 @@ def gather_launch(
     """How the forward product (source x, result y) or the input gradient (source the gradient) is launched."""
     in_channels, out_channels = source.shape[3] // g.groups, y.shape[3] // g.groups
     precision = None if g.depthwise else precision_of(gpu, y.dtype)
-    if precision == FP16 and 1 in (width(source, in_channels, 8), width(w, g.w[3] // g.groups, 8)):
+    if precision in HALVES and 1 in (width(source, in_channels, 8), width(w, g.w[3] // g.groups, 8)):
         precision = None
-    chunk = 8 if precision == FP16 else 4
+    chunk = 8 if precision in HALVES else 4
     a, b = width(source, in_channels, chunk), width(w, g.w[3] // g.groups, chunk)
     if backward:  # the weights' lines run along what is summed over, as the image's do: one width for both
         a = b = min(a, b)
@@ -163,9 +168,9 @@ def weight_launch(gpu: CudaBackend, g: Geometry, x: Any, gradient: Any) -> Split
     """How the weight gradient is launched."""
     filters = g.w[3] // g.groups
     precision = None if g.depthwise else precision_of(gpu, x.dtype)
-    if precision == FP16 and 1 in (width(x, g.w[2], 8), width(gradient, filters, 8)):
+    if precision in HALVES and 1 in (width(x, g.w[2], 8), width(gradient, filters, 8)):
         precision = None
-    chunk = 8 if precision == FP16 else 4
+    chunk = 8 if precision in HALVES else 4
     a, b = width(x, g.w[2], chunk), width(gradient, filters, chunk)
     if precision is None:
         return _weight_launch(device_of(gpu), g, x.dtype, a, b)

@@ -12,10 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite.backends.cuda.launch import Strided, blocks, c_type
+from gradlite.backends.cuda.launch import NARROW, Strided, blocks, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
 from gradlite.backends.cuda.strided import clashes, layout
+from gradlite.backends.dtypes import FLOAT_KINDS, is_bfloat16
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -24,12 +25,13 @@ THREADS = 256
 
 # Every combination of types is a kernel of its own, so there are some for the types and pairs that programs use, and
 # CuPy's functions for the others.
-TYPES = tuple(np.dtype(name) for name in ("float32", "float64", "float16", "int64", "int32", "uint8", "bool"))
+TYPES = (*(np.dtype(name) for name in ("float32", "float64", "int64", "int32", "uint8", "bool")), *NARROW)
 PAIRS = (
-    ("float32", "float64"), ("float32", "float16"), ("float32", "bool"), ("float64", "int64"), ("float64", "bool"),
-    ("int64", "uint8"), ("int64", "bool"),
+    ("float32", "float64"), ("float32", "bool"), ("float64", "int64"), ("float64", "bool"),
+    ("int64", "uint8"), ("int64", "bool"), ("int64", "int32"),
 )  # fmt: skip
 _PAIRS = {frozenset(map(np.dtype, pair)) for pair in PAIRS} | {frozenset((dtype,)) for dtype in TYPES}
+_PAIRS |= {frozenset((np.dtype(other), dtype)) for dtype in NARROW for other in ("float32", "bool")}
 
 # Operations of any type, and those that are computed in floating point alone.
 UNARY = ("negative", "abs", "sign", "square", "logical_not")
@@ -54,8 +56,8 @@ def grid_for(gpu: CudaBackend, size: int, each: int = 1) -> tuple[int]:
 
 
 def computing_type(dtype: np.dtype) -> str:
-    """What the sources call the type that elements of ``dtype`` are computed in: float16 in float32."""
-    return "float" if dtype == np.float16 else c_type(dtype)
+    """What the sources call the type that elements of ``dtype`` are computed in: those of 16 bits in float32."""
+    return "float" if dtype in NARROW else c_type(dtype)
 
 
 Loop = tuple[np.dtype, np.dtype]
@@ -70,19 +72,25 @@ def loop(name: str, *kinds: Any) -> Loop | None:
     dtypes = {kind for kind in kinds if isinstance(kind, np.dtype)}
     if frozenset(dtypes) not in _PAIRS:
         return None
+    # NumPy has no rules for bfloat16: it promotes as float16 does.
+    bfloat16 = next((dtype for dtype in dtypes if is_bfloat16(dtype)), None)
+    half = np.dtype(np.float16)
+    asked = [half if kind is bfloat16 else kind for kind in kinds]
     if name in OURS:
-        inputs, result = set(kinds), kinds[0]
+        inputs, result = set(asked), asked[0]
     else:
         try:
-            *resolved, result = getattr(np, name).resolve_dtypes((*kinds, None))
+            *resolved, result = getattr(np, name).resolve_dtypes((*asked, None))
         except TypeError:  # the operation is not defined for them: CuPy shall say so
             return None
         inputs = set(resolved)
     if len(inputs) != 1:
         return None
     computed = inputs.pop()
+    if bfloat16 is not None:
+        computed, result = (bfloat16 if dtype == half else dtype for dtype in (computed, result))
     integers_too = name in UNARY or name in BINARY or name in ("relu", "relu_gradient")
-    if computed not in dtypes or (computed.kind != "f" and not integers_too):
+    if computed not in dtypes or (computed.kind not in FLOAT_KINDS and not integers_too):
         return None
     return computed, result
 
@@ -98,8 +106,8 @@ def kind_of(gpu: CudaBackend, x: Any) -> Any:
 
 def number(x: Any, dtype: np.dtype) -> Any:
     """A number as one of ``dtype``, as a Python number; None where it does not fit."""
-    if dtype.kind == "f":
-        return float(x) if dtype.itemsize > 2 else float(np.float16(x))
+    if dtype.kind in FLOAT_KINDS:
+        return float(x) if dtype.itemsize > 2 else float(dtype.type(x))
     value = int(x)
     if dtype.kind == "b":
         return value if value in (0, 1) else None

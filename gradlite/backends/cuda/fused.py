@@ -137,7 +137,15 @@ def sparse_softmax_cross_entropy_loss(
 
 
 @cuda_kernel
-def sparse_softmax_cross_entropy_step(
+def softmax_cross_entropy_loss(gpu: CudaBackend, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The same for rows of labels."""
+    if not _is_loss_of_ours(logits, labels, out):
+        return gpu.fallback("softmax_cross_entropy_loss", logits, labels, out=out)
+    return _mean_loss(gpu, logits, labels, None, out)
+
+
+@cuda_kernel
+def cross_entropy_step(
     gpu: CudaBackend,
     logits: Any,
     labels: Any,
@@ -147,36 +155,43 @@ def sparse_softmax_cross_entropy_step(
     copies: tuple[Any, ...] = (),
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """The same, and totals: by the same launch where it is a block, which knows when all is done."""
+    """Both, and totals: by the same launch where it is of one block, which knows when all is done."""
     fits = _is_loss_of_ours(logits, labels, out)
     if not fits or (scale is not None and (scale.dtype != logits.dtype or scale.size != 1)):
-        return gpu.fallback(
-            "sparse_softmax_cross_entropy_step", logits, labels, scale, *totals, values=values, copies=copies, out=out
-        )
+        return gpu.fallback("cross_entropy_step", logits, labels, scale, *totals, values=values, copies=copies, out=out)
+    logits, labels = contiguous(gpu, logits), contiguous(gpu, labels)
     loss, gradient, p = results = _loss_buffers(gpu, logits, out)
-    table = None
-    if totals and logits.size <= ONE_BLOCK_LOGITS:
-        # The loss is written before the totals are added to: to the table it is an array like others.
-        foreign = any(is_count(value) and len(value) > 1 for value in values)
-        table = None if foreign else table_of(gpu, totals, of_the_loss(values, loss, labels, p), copies)
+    added = tuple(of_the_loss(value, loss, logits, labels, p) for value in values)
+    counted, table = _counted(values), None
+    if totals and logits.size <= ONE_BLOCK_LOGITS and counted is not None:
+        table = table_of(gpu, totals, added, copies)  # to which the loss is an array like others
     if table is None:
         _mean_loss(gpu, logits, labels, scale, results)
         if totals:
-            gpu.kernels["accumulate"](*totals, values=of_the_loss(values, loss, labels, p), copies=copies)
+            gpu.kernels["accumulate"](*totals, values=added, copies=copies)
         return results
-    threads, macros = _one_block(logits, labels)
-    chosen = kernel("softmax_cross_entropy.cu", "sparse_softmax_cross_entropy_totals", **macros)
-    counts = any(is_count(value) for value in values)
+    name, macros = _loss_kernel(logits, labels)
     gpu.run(
-        chosen, (1,), (threads,), contiguous(gpu, logits), contiguous(gpu, labels), scale, loss, gradient, p, table,
-        counts, *logits.shape,
+        kernel("softmax_cross_entropy.cu", name + "_totals", **macros), (1,), (_threads_of_one_block(logits),), logits,
+        labels, scale, loss, gradient, p, table, counted, *logits.shape,
     )  # fmt: skip
     return results
 
 
+# As softmax_cross_entropy.cu numbers what is counted.
+COUNTED = {None: 0, "probabilities": 1, "logits": 2}
+
+
+def _counted(values: tuple[Any, ...]) -> int | None:
+    """What the loss's kernel has to count for these values; None where it cannot."""
+    kinds = {value[1] if isinstance(value[1], str) else "others" for value in values if is_count(value)}
+    return COUNTED.get(next(iter(kinds), None)) if len(kinds) <= 1 else None
+
+
 def _is_loss_of_ours(logits: Any, labels: Any, out: Any) -> bool:
     buffers = (None,) * 3 if out is None else out
-    return are_floats(logits) and logits.size > 0 and labels.dtype in C_TYPES and writable(*buffers)
+    known = labels.dtype in C_TYPES if labels.ndim == 1 else labels.dtype == logits.dtype
+    return are_floats(logits) and logits.size > 0 and known and writable(*buffers)
 
 
 def _loss_buffers(gpu: CudaBackend, logits: Any, out: Any) -> tuple[Any, Any, Any]:
@@ -187,26 +202,31 @@ def _loss_buffers(gpu: CudaBackend, logits: Any, out: Any) -> tuple[Any, Any, An
     return loss, gradient, p
 
 
-def _one_block(logits: Any, labels: Any) -> tuple[int, dict[str, Any]]:
-    """The threads of a block that takes a small batch alone, and the macros. A team of a whole block is that block."""
-    team = team_for(logits.shape[1])
-    types = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "L": c_type(labels.dtype), "TEAM": team}
-    return ONE_BLOCK_THREADS if team < THREADS else THREADS, types
+def _loss_kernel(logits: Any, labels: Any) -> tuple[str, dict[str, Any]]:
+    """What the kernels' names begin with, and the macros."""
+    macros = {"T": c_type(logits.dtype), "S": arithmetic(logits.dtype), "TEAM": team_for(logits.shape[1])}
+    if labels.ndim == 2:
+        return "softmax_cross_entropy", macros | {"L": "int"}
+    return "sparse_softmax_cross_entropy", macros | {"L": c_type(labels.dtype)}
+
+
+def _threads_of_one_block(logits: Any) -> int:
+    """The threads of a block that takes a small batch alone. A team of a whole block is that block."""
+    return ONE_BLOCK_THREADS if team_for(logits.shape[1]) < THREADS else THREADS
 
 
 def _mean_loss(gpu: CudaBackend, logits: Any, labels: Any, scale: Any, out: Any) -> tuple[Any, Any, Any]:
-    name = "sparse_softmax_cross_entropy_loss"
     loss, gradient, p = results = _loss_buffers(gpu, logits, out)
     rows, columns = logits.shape
-    threads, macros = _one_block(logits, labels)
-    count, parts = 1, None
+    name, macros = _loss_kernel(logits, labels)
+    threads, count, parts = _threads_of_one_block(logits), 1, None
     if logits.size > ONE_BLOCK_LOGITS:
         threads = THREADS
         count = min(blocks(rows * macros["TEAM"], threads), LOSS_BLOCKS * gpu.multiprocessors)
     if count > 1:
         parts = gpu.empty((count,), np.dtype(np.float64 if logits.dtype.itemsize == 8 else np.float32))
     gpu.run(
-        kernel("softmax_cross_entropy.cu", name, **macros), (count,), (threads,), contiguous(gpu, logits),
+        kernel("softmax_cross_entropy.cu", name + "_loss", **macros), (count,), (threads,), contiguous(gpu, logits),
         contiguous(gpu, labels), scale, loss, gradient, p, parts, rows, columns,
     )  # fmt: skip
     if parts is not None:

@@ -104,7 +104,6 @@ def multiply(
     derivative_b: str | None = None,
     outputs: Any = None,
     column_sums: Any = None,
-    storage: str | None = None,
 ) -> None:
     """``out = activation(a @ b + bias + residual)`` for a (..., m, k), b (..., k, n) and out (..., m, n), all of one
     dtype; ``out`` is C-contiguous. Leading axes broadcast.
@@ -115,11 +114,10 @@ def multiply(
         derivative_a, derivative_b: the operand is first multiplied by the derivative of this activation, from the
             activation's ``outputs``, which have the operand's shape. At most one of the two.
         column_sums: (n,), receives the sums of b (times the derivative) over k.
-        storage: the C type of the elements where the dtype does not say it: "bfloat16_t" for words in uint16.
     """
     if out.size == 0:
         return
-    storage = storage or c_type(a.dtype)
+    storage = c_type(a.dtype)
     unit = unit_for(gpu.compute_capability, storage)
     a, b, outputs = _operands(gpu, a, b, derivative_a, derivative_b, outputs)
     plan = _plan(
@@ -132,7 +130,7 @@ def multiply(
         outputs = None if outputs is None else contiguous(gpu, outputs)
         multiply(
             gpu, a, b, out, bias=bias, residual=residual, activation=activation, derivative_a=derivative_a,
-            derivative_b=derivative_b, outputs=outputs, column_sums=column_sums, storage=storage,
+            derivative_b=derivative_b, outputs=outputs, column_sums=column_sums,
         )  # fmt: skip
         return
     workspace, counters = None, None

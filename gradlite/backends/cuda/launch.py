@@ -14,6 +14,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cuda.sources import Entry, Parameter, parameters
+from gradlite.backends.dtypes import narrow_floats
 
 # What the element type of a pointer is called in the sources. 16-bit floats are words there: their arithmetic is done
 # in float32, or in tensor cores.
@@ -21,7 +22,6 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "float": np.dtype(np.float32),
     "double": np.dtype(np.float64),
     "half_t": np.dtype(np.float16),
-    "bfloat16_t": np.dtype(np.uint16),
     "bool": np.dtype(np.bool_),
     "unsigned char": np.dtype(np.uint8),
     "signed char": np.dtype(np.int8),
@@ -32,8 +32,11 @@ DTYPES: dict[str, np.dtype[Any]] = {
     "long long": np.dtype(np.int64),
     "unsigned long long": np.dtype(np.uint64),
 }
-# And the other way round; bfloat16 has no dtype of its own, its words are uint16.
-C_TYPES = {dtype: name for name, dtype in DTYPES.items() if name != "bfloat16_t"}
+NARROW = narrow_floats()
+if len(NARROW) > 1:
+    DTYPES["bfloat16_t"] = NARROW[1]
+# And the other way round.
+C_TYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 OPTIONS = ("--std=c++17",)
 # A kernel may use this much shared memory without asking for more.

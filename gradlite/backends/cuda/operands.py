@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite.backends.cuda.launch import blocks
+from gradlite.backends.cuda.launch import NARROW, blocks
 from gradlite.backends.cuda.sources import entry
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
 
-FLOATS = (np.dtype(np.float32), np.dtype(np.float64), np.dtype(np.float16))
+FLOATS = (np.dtype(np.float32), np.dtype(np.float64), *NARROW)
 THREADS = 256
 # Indices of elements are 32-bit in most kernels.
 MOST_ELEMENTS = 2**31 - 1
@@ -23,7 +23,7 @@ kernel = lru_cache(maxsize=None)(entry)
 
 
 def arithmetic(dtype: Any) -> str:
-    """The C type in which elements of this float type are computed: float16 in float32."""
+    """The C type in which elements of this float type are computed: those of 16 bits in float32."""
     return "double" if dtype.itemsize == 8 else "float"
 
 

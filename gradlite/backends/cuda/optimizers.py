@@ -17,6 +17,7 @@ from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.reductions import run_reduction
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
+from gradlite.backends.dtypes import FLOAT_KINDS
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 def _of_floats(gpu: CudaBackend, *arrays: Any) -> bool:
     """Whether these are contiguous arrays of one floating-point type and shape (None stands for none)."""
     first = arrays[0]
-    return first.dtype.kind == "f" and all(
+    return first.dtype.kind in FLOAT_KINDS and all(
         x is None
         or (
             isinstance(x, gpu.array_type) and x.dtype == first.dtype and x.shape == first.shape and x.flags.c_contiguous
@@ -35,7 +36,11 @@ def _of_floats(gpu: CudaBackend, *arrays: Any) -> bool:
 
 
 def _is_rate(gpu: CudaBackend, learning_rate: Any) -> bool:
-    return isinstance(learning_rate, gpu.array_type) and learning_rate.dtype.kind == "f" and learning_rate.size == 1
+    return (
+        isinstance(learning_rate, gpu.array_type)
+        and learning_rate.dtype.kind in FLOAT_KINDS
+        and learning_rate.size == 1
+    )
 
 
 def _is_step(gpu: CudaBackend, step: Any) -> bool:
@@ -48,9 +53,10 @@ def _entry(file: str, name: str, of: np.dtype, *types: tuple[str, np.dtype]) -> 
 
 
 def _run(gpu: CudaBackend, file: str, name: str, first: Any, *arguments: Any, **types: Any) -> None:
-    """Launch an update of ``first``: four elements a thread. ``types`` are the dtypes that macros stand for."""
+    """Launch an update of ``first``: four elements a thread. ``types`` are the dtypes that macros stand for. The last
+    argument is the condition of a gated launch."""
     kernel = _entry(file, name, first.dtype, *types.items())
-    gpu.run(kernel, (blocks(first.size, 4 * THREADS),), (THREADS,), first, *arguments, first.size)
+    gpu.run(kernel, (blocks(first.size, 4 * THREADS),), (THREADS,), first, *arguments, first.size, gpu.condition)
 
 
 # Gradient descent.
@@ -259,7 +265,7 @@ def nadam_product(gpu: CudaBackend, u_product: Any, step: Any, *, beta_1: float)
         return gpu.fallback("nadam_product", u_product, step, beta_1=beta_1)
     kind = c_type(u_product.dtype)
     kernel = entry("adam.cu", "nadam_product", T=kind, L=kind, U=kind)
-    gpu.run(kernel, (1,), (1,), u_product, step, beta_1)
+    gpu.run(kernel, (1,), (1,), u_product, step, beta_1, gpu.condition)
 
 
 @cuda_kernel

@@ -13,6 +13,7 @@ from gradlite.backends.cuda.elementwise import computing_type, contiguous
 from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import Entry, entry
+from gradlite.backends.dtypes import FLOAT_KINDS
 
 if TYPE_CHECKING:
     from gradlite.backends.cuda.backend import CudaBackend
@@ -84,12 +85,12 @@ def _types(reduction: str, dtype: np.dtype) -> tuple[str, np.dtype] | None:
     """The type computed in, as the sources call it, and the result's; None where there is no kernel for it."""
     if dtype not in C_TYPES:
         return None
-    if reduction in ("Sum", "Product") and dtype.kind != "f":
+    if reduction in ("Sum", "Product") and dtype.kind not in FLOAT_KINDS:
         wide = np.dtype(np.uint64 if dtype.kind == "u" else np.int64)
         return c_type(wide), wide
-    if reduction == "Mean" and dtype.kind != "f":
+    if reduction == "Mean" and dtype.kind not in FLOAT_KINDS:
         return "double", np.dtype(np.float64)
-    if reduction == "LogSumExp" and dtype.kind != "f":
+    if reduction == "LogSumExp" and dtype.kind not in FLOAT_KINDS:
         return None
     if reduction in ("ArgMax", "ArgMin", "CountNonzero"):
         return computing_type(dtype), np.dtype(np.int64)
@@ -178,17 +179,31 @@ def column_sum(gpu: CudaBackend, x: Any, *, out: Any = None) -> Any:
 # One block counts; more scores than this are for kernels that fill the device.
 MOST_COUNTED = 1 << 20
 COUNTED_LABELS = tuple(map(np.dtype, ("int64", "int32", "uint8")))
+COUNTED_ROWS = tuple(map(np.dtype, ("float32", "float64")))
+
+
+def counts(labels: Any, scores: Any) -> bool:
+    """Whether kernels of one block count for these labels, class numbers or rows, and scores."""
+    rows = labels.ndim == 2
+    ours = scores.dtype == np.float32 if rows else scores.dtype in C_TYPES and scores.dtype.kind in FLOAT_KINDS
+    known = labels.dtype in (COUNTED_ROWS if rows else COUNTED_LABELS)
+    return ours and known and 0 < scores.size <= MOST_COUNTED and labels.shape == scores.shape[: labels.ndim]
+
+
+def counting_macros(labels: Any, scores: Any) -> dict[str, Any]:
+    """The macros of kernels that count."""
+    return {"T": c_type(scores.dtype), "L": c_type(labels.dtype), "LABEL_ROWS": int(labels.ndim == 2)}
 
 
 @cuda_kernel
 def count_correct(gpu: CudaBackend, labels: Any, scores: Any, *, out: Any = None) -> Any:
-    """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,) say."""
-    ours = scores.dtype in C_TYPES and scores.dtype.kind == "f" and labels.dtype in COUNTED_LABELS
-    if not ours or not 0 < scores.size <= MOST_COUNTED or labels.shape != scores.shape[:1]:
-        # By three kernels of ours rather than the array module's, so that a captured step stays one graph.
-        matches = gpu.kernels["equal"](labels, gpu.kernels["argmax"](scores, axis=1))
+    """How many rows of ``scores`` (n, k) are largest where ``labels``, (n,) or (n, k), say."""
+    if not counts(labels, scores):
+        # By kernels of ours rather than the array module's, so that a captured step stays one graph.
+        places = labels if labels.ndim == 1 else gpu.kernels["argmax"](labels, axis=1)
+        matches = gpu.kernels["equal"](places, gpu.kernels["argmax"](scores, axis=1))
         return gpu.kernels["sum"](matches, axis=None, out=out)
     count = gpu.empty((), np.int64) if out is None else out
-    kernel = entry("count_correct.cu", "count_correct", T=c_type(scores.dtype), L=c_type(labels.dtype))
+    kernel = entry("count_correct.cu", "count_correct", **counting_macros(labels, scores))
     gpu.run(kernel, (1,), (1024,), contiguous(gpu, labels), contiguous(gpu, scores), count, *scores.shape)
     return count

@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite.backends.cuda.launch import C_TYPES, c_type
+from gradlite.backends.cuda.assignment import assign, assign_add
 from gradlite.backends.cuda.operands import contiguous
-from gradlite.backends.cuda.reductions import COUNTED_LABELS, MOST_COUNTED
+from gradlite.backends.cuda.reductions import counting_macros, counts
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.sources import entry
 
@@ -46,25 +46,30 @@ def accumulate(gpu: CudaBackend, *totals: Any, values: tuple[Any, ...], copies: 
     table = table_of(gpu, totals, values, copies)
     counted = [value[1:] for value in values if is_count(value)]
     same = all(labels is counted[0][0] and scores is counted[0][1] for labels, scores in counted)
-    if table is None or not same or not all(_counts(labels, scores) for labels, scores in counted):
-        return gpu.fallback("accumulate", *totals, values=values, copies=copies)
-    if not counted:
-        kernel = entry("accumulate.cu", "accumulate", T="float", L="int")
+    if table is None or not same or not all(counts(labels, scores) for labels, scores in counted):
+        _add_each(gpu, totals, values, copies)
+    elif not counted:
+        kernel = entry("accumulate.cu", "accumulate", T="float", L="int", LABEL_ROWS=0)
         gpu.run(kernel, (1,), (MAX_TOTALS,), table, None, None, 0, 0)
-        return
-    labels, scores = counted[0]
-    kernel = entry("accumulate.cu", "accumulate", T=c_type(scores.dtype), L=c_type(labels.dtype))
-    gpu.run(kernel, (1,), (1024,), table, contiguous(gpu, labels), contiguous(gpu, scores), *scores.shape)
+    else:
+        labels, scores = counted[0]
+        kernel = entry("accumulate.cu", "accumulate", **counting_macros(labels, scores))
+        gpu.run(kernel, (1,), (1024,), table, contiguous(gpu, labels), contiguous(gpu, scores), *scores.shape)
+
+
+def _add_each(gpu: CudaBackend, totals: tuple[Any, ...], values: tuple[Any, ...], copies: tuple[Any, ...]) -> None:
+    """The same by several kernels."""
+    for total, value, copy in zip(totals, values, copies or (None,) * len(totals)):
+        if isinstance(value, tuple):
+            value = gpu.kernels["count_correct" if is_count(value) else "multiply"](*value[1:])
+        assign_add(gpu, total, value)
+        if copy is not None:
+            assign(gpu, copy, total)
 
 
 def is_count(value: Any) -> bool:
     """Whether a value is to be counted: ("correct", ...)."""
     return isinstance(value, tuple) and value[0] == "correct"
-
-
-def _counts(labels: Any, scores: Any) -> bool:
-    ours = scores.dtype in C_TYPES and scores.dtype.kind == "f" and labels.dtype in COUNTED_LABELS
-    return ours and 0 < scores.size <= MOST_COUNTED and labels.shape == scores.shape[:1]
 
 
 def table_of(gpu: CudaBackend, totals: tuple[Any, ...], values: tuple[Any, ...], copies: tuple[Any, ...]) -> Any:

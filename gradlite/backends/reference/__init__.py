@@ -8,6 +8,7 @@ FAMILIES = (
     "elementwise",
     "fused",
     "linear",
+    "loss_scaling",
     "normalization",
     "optimizers",
     "pooling",

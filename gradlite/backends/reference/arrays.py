@@ -16,6 +16,12 @@ def astype(xp: ModuleType, x: Any, *, dtype: Any, out: Any = None) -> Any:
 
 
 @reference_kernel
+def astype_each(xp: ModuleType, *arrays: Any, dtype: Any, out: Any = None) -> tuple[Any, ...]:
+    """Every array converted to ``dtype``."""
+    return tuple(astype(xp, x, dtype=dtype, out=o) for x, o in zip(arrays, out or (None,) * len(arrays)))
+
+
+@reference_kernel
 def copy(xp: ModuleType, x: Any, *, out: Any = None) -> Any:
     """A C-contiguous copy."""
     return into(out, xp.array(x, order="C", copy=True) if out is None else x)
@@ -38,7 +44,7 @@ def accumulate(xp: ModuleType, *totals: Any, values: tuple[Any, ...], copies: tu
     """Update kernel: ``assign_add`` of several totals of one number.
 
     The value of each total is a number, an array of one, or what is computed first: ("times", array, number), their
-    product in the array's type; ("correct", labels (n,), scores (n, k)), ``count_correct`` of them. ``copies`` are
+    product in the array's type; ("correct", labels, scores), ``count_correct`` of them. ``copies`` are
     None, or arrays that the new totals are written to as well.
     """
     for total, value, copy in zip(totals, values, copies or (None,) * len(totals)):

@@ -14,7 +14,12 @@ from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.reference.random import dropout
-from gradlite.backends.reference.softmax import sparse_softmax_cross_entropy, sparse_softmax_cross_entropy_gradient
+from gradlite.backends.reference.softmax import (
+    softmax_cross_entropy,
+    softmax_cross_entropy_gradient,
+    sparse_softmax_cross_entropy,
+    sparse_softmax_cross_entropy_gradient,
+)
 from gradlite.backends.registry import into, reference_kernel
 
 
@@ -154,7 +159,21 @@ def sparse_softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out:
 
 
 @reference_kernel
-def sparse_softmax_cross_entropy_step(
+def softmax_cross_entropy_loss(xp: Any, logits: Any, labels: Any, *, out: Any = None) -> tuple[Any, Any, Any]:
+    """The mean over a batch of `softmax_cross_entropy`, forward and backward in one.
+
+    -> (mean loss (), its gradient in the logits (n, k), softmax(logits) (n, k)) for logits and labels (n, k).
+    """
+    losses, p = softmax_cross_entropy(xp, logits, labels)
+    share = xp.full(losses.shape, 1 / max(losses.size, 1), losses.dtype)
+    gradient = softmax_cross_entropy_gradient(xp, share, p, labels)
+    loss = losses.mean(dtype="float64").astype(losses.dtype)
+    loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
+    return loss, gradient, p
+
+
+@reference_kernel
+def cross_entropy_step(
     xp: Any,
     logits: Any,
     labels: Any,
@@ -164,29 +183,27 @@ def sparse_softmax_cross_entropy_step(
     copies: tuple[Any, ...] = (),
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
-    """`sparse_softmax_cross_entropy_loss`, its gradient times `scale` (() or None), and then `accumulate`.
+    """`sparse_softmax_cross_entropy_loss` of labels (n,), or `softmax_cross_entropy_loss` of labels (n, k), with its
+    gradient times `scale` (() or None), and then `accumulate`.
 
-    Values may also be ("times", "loss", number), of the mean loss, and ("correct",), of the labels and the
-    probabilities. -> (mean loss (), gradient (n, k), probabilities (n, k)).
+    Values may also be ("times", "loss", number), of the mean loss, and ("correct", "probabilities") or ("correct",
+    "logits"), of the labels and those. -> (mean loss (), gradient (n, k), probabilities (n, k)).
     """
-    loss, gradient, p = sparse_softmax_cross_entropy_loss(xp, logits, labels)
+    function = sparse_softmax_cross_entropy_loss if labels.ndim == 1 else softmax_cross_entropy_loss
+    loss, gradient, p = function(xp, logits, labels)
     if scale is not None:
         gradient = gradient * scale
     loss, gradient, p = (into(o, v) for o, v in zip(out or (None, None, None), (loss, gradient, p)))
     if totals:
-        accumulate(xp, *totals, values=of_the_loss(values, loss, labels, p), copies=copies)
+        values = tuple(of_the_loss(value, loss, logits, labels, p) for value in values)
+        accumulate(xp, *totals, values=values, copies=copies)
     return loss, gradient, p
 
 
-def of_the_loss(values: tuple[Any, ...], loss: Any, labels: Any, probabilities: Any) -> tuple[Any, ...]:
-    """The values of `sparse_softmax_cross_entropy_step` as `accumulate` takes them."""
-    return tuple(_of_the_loss(value, loss, labels, probabilities) for value in values)
-
-
-def _of_the_loss(value: Any, loss: Any, labels: Any, probabilities: Any) -> Any:
-    if not isinstance(value, tuple):
+def of_the_loss(value: Any, loss: Any, logits: Any, labels: Any, probabilities: Any) -> Any:
+    """A value of `cross_entropy_step` as `accumulate` takes it."""
+    if not isinstance(value, tuple) or not isinstance(value[1], str):
         return value
-    if value == ("correct",):
-        return "correct", labels, probabilities
-    what, array, number = value
-    return what, loss if isinstance(array, str) else array, number
+    if value[0] == "times":
+        return "times", loss, value[2]
+    return "correct", labels, logits if value[1] == "logits" else probabilities

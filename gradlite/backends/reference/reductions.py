@@ -36,5 +36,9 @@ def count_nonzero(xp: ModuleType, x: Any, *, axis: tuple[int, ...] | None, keepd
 
 @reference_kernel
 def count_correct(xp: ModuleType, labels: Any, scores: Any, *, out: Any = None) -> Any:
-    """How many rows of ``scores`` (n, k) are largest where ``labels`` (n,), integers, say: int64, ()."""
-    return into(out, xp.sum(xp.equal(labels, xp.argmax(scores, axis=1)), dtype="int64"))
+    """How many rows of ``scores`` (n, k) are largest where ``labels`` say: int64, ().
+
+    The labels are integers (n,), or rows (n, k) that are largest there.
+    """
+    places = labels if labels.ndim == 1 else xp.argmax(labels, axis=1)
+    return into(out, xp.sum(xp.equal(places, xp.argmax(scores, axis=1)), dtype="int64"))

@@ -12,10 +12,12 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import Op, is_recomputing
-from gradlite.keras import activations, backend, constraints, initializers, regularizers
+from gradlite.autograd.modes import mode
+from gradlite.backends.dtypes import FLOAT_KINDS, as_dtype, is_narrow
+from gradlite.keras import activations, constraints, dtype_policies, initializers, regularizers
 from gradlite.keras.layers.tracking import Tracked
 from gradlite.keras.utils.naming import unique_name
-from gradlite.keras.variables import Variable
+from gradlite.keras.variables import Autocast, Variable
 from gradlite.tensor import Tensor
 
 Shape = tuple[int | None, ...]
@@ -71,7 +73,8 @@ class Layer(Tracked):
     Args:
         name: by default the class's in snake case, numbered.
         trainable: whether the weights are trained.
-        dtype: of weights and computation; by default ``keras.backend.floatx()``.
+        dtype: what weights are and what is computed in: a type, or a policy such as "mixed_float16"; by default the
+            global policy (see ``keras.mixed_precision.set_global_policy``).
         activity_regularizer: a function of the output, added to the loss.
 
     >>> from gradlite import keras
@@ -103,11 +106,11 @@ class Layer(Tracked):
         self._losses: list[Tensor] = []
         self.name = name or unique_name(type(self).__name__)
         self.path = self.name
-        self.dtype = np.dtype(dtype or backend.floatx()).name
+        self.dtype_policy = dtype
         self.activity_regularizer = regularizers.get(activity_regularizer)
         self.input_spec: InputSpec | None = None
         self.built = False
-        self.autocast = options.pop("autocast", True)
+        self.autocast = bool(options.pop("autocast", True))
         self.given_input_shape = _input_shape(options)
         if options:
             raise ValueError(f"Unrecognized keyword arguments passed to {type(self).__name__}: {options}")
@@ -135,7 +138,11 @@ class Layer(Tracked):
 
     def get_config(self) -> dict[str, Any]:
         """The arguments that make this layer again, without its weights; ``from_config`` is the way back."""
-        config: dict[str, Any] = {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
+        config: dict[str, Any] = {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": dtype_policies.serialize(self.dtype_policy),
+        }
         if self.activity_regularizer is not None:
             config["activity_regularizer"] = regularizers.serialize(self.activity_regularizer)
         return config
@@ -144,6 +151,38 @@ class Layer(Tracked):
     def from_config(cls, config: dict[str, Any]) -> Any:
         """A new layer with the arguments of ``config``."""
         return cls(**config)
+
+    # Types.
+
+    @property
+    def dtype_policy(self) -> dtype_policies.DTypePolicy:
+        """What weights are and what is computed in. May be set, to anything that ``dtype=`` takes, before the layer is
+        built: weights that are there keep their type."""
+        return self._dtype_policy
+
+    @dtype_policy.setter
+    def dtype_policy(self, policy: Any) -> None:
+        self._dtype_policy = dtype_policies.get(policy)
+        self._compute_dtype = as_dtype(self._dtype_policy.compute_dtype)
+
+    @property
+    def dtype(self) -> str:
+        """The name of the weights' type."""
+        return self._dtype_policy.variable_dtype
+
+    variable_dtype = dtype
+
+    @property
+    def compute_dtype(self) -> str:
+        """The name of the type that is computed in; floating-point inputs are converted to it."""
+        return self._dtype_policy.compute_dtype
+
+    input_dtype = compute_dtype
+
+    def weights_cast(self) -> Autocast | None:
+        """What has the weights read in the type that is computed in, if that is another one than theirs."""
+        mixed = self.autocast and self._dtype_policy.compute_dtype != self._dtype_policy.variable_dtype
+        return Autocast(self._compute_dtype) if mixed else None
 
     def shape_advice(self, shape: Sequence[int | None]) -> str:
         """A sentence, after a space, on what to do about an input of a shape that does not fit."""
@@ -177,13 +216,16 @@ class Layer(Tracked):
                 kwargs["training"] = training
         if _call.depth == 0:
             self.clear_losses()
-        _call.training, _call.depth = bool(training), _call.depth + 1
+        outer_cast = mode.autocast
+        _call.training, _call.depth, mode.autocast = bool(training), _call.depth + 1, self.weights_cast()
         try:
             outputs = self.call(inputs, *args, **kwargs)
         finally:
-            _call.training, _call.depth = outer, _call.depth - 1
+            _call.training, _call.depth, mode.autocast = outer, _call.depth - 1, outer_cast
         if self.activity_regularizer is not None:
             for y in _tensors(outputs):
+                # Sums of many squares leave float16's range.
+                y = y.astype(np.float32) if is_narrow(y.data.dtype) else y
                 self.add_loss(self.activity_regularizer(y) / y.shape[0])
         return outputs
 
@@ -197,12 +239,14 @@ class Layer(Tracked):
         return inputs
 
     def _to_tensors(self, inputs: Any) -> Any:
-        """Arrays as Tensors, floating-point numbers in this layer's type."""
+        """Arrays as Tensors, floating-point numbers in the type that is computed in."""
         if isinstance(inputs, Tensor):
             kind = inputs.data.dtype
-            if kind == self.dtype or not self.autocast or (kind.kind != "f" and not self.casts_integers):
+            if kind == self._compute_dtype or not self.autocast:
                 return inputs
-            return inputs.astype(self.dtype)
+            if kind.kind not in FLOAT_KINDS and not self.casts_integers:
+                return inputs
+            return inputs.astype(self._compute_dtype)
         if isinstance(inputs, dict):
             return {key: self._to_tensors(x) for key, x in inputs.items()}
         if isinstance(inputs, (list, tuple)) and any(hasattr(x, "shape") for x in inputs):
@@ -241,21 +285,23 @@ class Layer(Tracked):
         regularizer: Any = None,
         constraint: Any = None,
         name: str = "variable",
+        autocast: bool = True,
     ) -> Variable:
         """Create a weight of this layer.
 
         Args:
             shape: of the weight.
             initializer: name, object or function ``(shape, dtype) -> array``; by default "glorot_uniform" for floats.
-            dtype: by default the layer's.
+            dtype: by default the layer's ``variable_dtype``.
             trainable: whether gradients are computed for it.
             regularizer: adds a penalty on it to the loss.
             constraint: applied to it after every update.
             name: what messages, summaries and files call it.
+            autocast: whether operations in ``call`` read it in the type that the layer computes in.
         """
-        kind = np.dtype(dtype or self.dtype)
+        kind = as_dtype(dtype or self.variable_dtype)
         if initializer is None:
-            initializer = "glorot_uniform" if kind.kind == "f" else "zeros"
+            initializer = "glorot_uniform" if kind.kind in FLOAT_KINDS else "zeros"
         variable = Variable(
             initializers.get(initializer),
             shape=tuple(shape),
@@ -264,6 +310,7 @@ class Layer(Tracked):
             name=name,
             regularizer=regularizers.get(regularizer),
             constraint=constraints.get(constraint),
+            autocast=autocast,
         )
         variable.path = f"{self.path}/{name}"
         self._track_variable(variable, trainable)

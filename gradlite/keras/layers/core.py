@@ -8,7 +8,9 @@ from typing import Any
 import numpy as np
 
 from gradlite import nn, ops
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.keras import activations, constraints, initializers, regularizers
+from gradlite.keras.backend import floatx
 from gradlite.keras.layers.base import InputSpec, Layer, Shape, positive
 from gradlite.tensor import Tensor
 
@@ -37,7 +39,7 @@ class InputLayer(Layer):
         name: str | None = None,
         input_shape: Any = None,
     ) -> None:
-        super().__init__(name=name, dtype=dtype)
+        super().__init__(name=name, dtype=dtype or floatx())
         shape = input_shape if shape is None else shape
         if (shape is None) == (batch_shape is None):
             raise ValueError(
@@ -225,7 +227,7 @@ class Embedding(Layer):
         )
 
     def call(self, inputs: Tensor) -> Tensor:
-        if inputs.dtype.kind == "f":
+        if inputs.dtype.kind in FLOAT_KINDS:
             inputs = inputs.astype(np.int64)
         try:
             return ops.take(self.embeddings, inputs, axis=0)

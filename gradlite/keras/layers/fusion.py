@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from typing import Any
 
+from gradlite.autograd.modes import mode
 from gradlite.keras import activations
 from gradlite.keras.layers.activation import Activation, ReLU
 from gradlite.keras.layers.base import Layer
@@ -45,6 +46,13 @@ class Row:
     def __call__(self, x: Tensor) -> Tensor:
         """What the layers compute one after the other, in training."""
         x = self.layers[0].prepared(x)
+        outer_cast, mode.autocast = mode.autocast, self.layers[0].weights_cast()
+        try:
+            return self._computed(x)
+        finally:
+            mode.autocast = outer_cast
+
+    def _computed(self, x: Tensor) -> Tensor:
         statistics: tuple[Tensor, Tensor] | None = None
         if self.convolution is not None:
             x, mean, variance = _convolve(self.convolution, self.relu is not None, x)
@@ -95,7 +103,8 @@ def _convolve(layer: Conv2D, relu: bool, x: Tensor) -> tuple[Tensor, Tensor, Ten
 
 def _alike(layers: Sequence[Layer]) -> bool:
     """Whether nothing happens between the layers: no change of type, no penalty on what passes."""
-    return all(layer.built and layer.dtype == layers[0].dtype and not layer.activity_regularizer for layer in layers)
+    policy = layers[0].dtype_policy
+    return all(layer.built and layer.dtype_policy == policy and not layer.activity_regularizer for layer in layers)
 
 
 def _is_convolution(layer: Layer) -> bool:

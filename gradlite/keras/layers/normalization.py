@@ -9,13 +9,18 @@ import numpy as np
 
 from gradlite import nn, ops
 from gradlite.autograd import is_recomputing
+from gradlite.backends.dtypes import is_narrow
 from gradlite.keras import constraints, initializers, regularizers
 from gradlite.keras.layers.base import InputSpec, Layer, Shape, positive
 from gradlite.tensor import Tensor
 
 
 class _Affine(Layer):
-    """A layer that ends in ``gamma * x + beta``, either of which may be left out."""
+    """A layer that ends in ``gamma * x + beta``, either of which may be left out.
+
+    Statistics are float32 for 16-bit inputs, and everything up to the output is computed with them: so the weights are
+    not converted to the layer's 16 bits.
+    """
 
     casts_integers = True
 
@@ -60,6 +65,7 @@ class _Affine(Layer):
                 regularizer=self.gamma_regularizer,
                 constraint=self.gamma_constraint,
                 name="gamma",
+                autocast=False,
             )
         if self.center:
             self.beta = self.add_weight(
@@ -68,6 +74,7 @@ class _Affine(Layer):
                 regularizer=self.beta_regularizer,
                 constraint=self.beta_constraint,
                 name="beta",
+                autocast=False,
             )
 
     def _channels(self, input_shape: Shape, axis: int) -> int:
@@ -142,10 +149,10 @@ class BatchNormalization(_Affine):
         channels = self._channels(input_shape, self.axis)
         self._build_affine((channels,))
         self.moving_mean = self.add_weight(
-            (channels,), self.moving_mean_initializer, trainable=False, name="moving_mean"
+            (channels,), self.moving_mean_initializer, trainable=False, name="moving_mean", autocast=False
         )
         self.moving_variance = self.add_weight(
-            (channels,), self.moving_variance_initializer, trainable=False, name="moving_variance"
+            (channels,), self.moving_variance_initializer, trainable=False, name="moving_variance", autocast=False
         )
         self.input_spec = InputSpec(ndim=len(input_shape), axes={self.axis: channels})
 
@@ -256,8 +263,9 @@ class GroupNormalization(_Affine):
     def call(self, inputs: Tensor) -> Tensor:
         last = self.axis in (-1, inputs.ndim - 1)
         x = inputs if last else ops.swapaxes(inputs, self.axis, -1)
+        x = x.astype(np.float32) if is_narrow(x.data.dtype) else x
         groups = x.shape[-1] if self.groups == -1 else self.groups
-        y = nn.group_norm(x, groups, self.gamma, self.beta, self.epsilon)
+        y = nn.group_norm(x, groups, self.gamma, self.beta, self.epsilon).astype(inputs.data.dtype)
         return y if last else ops.swapaxes(y, self.axis, -1)
 
     def get_config(self) -> dict[str, Any]:

@@ -26,7 +26,7 @@ class Rescaling(Layer):
         self.offset = offset
 
     def call(self, inputs: Tensor) -> Tensor:
-        y = inputs.astype(self.dtype) * self.scale
+        y = inputs.astype(self.compute_dtype) * self.scale
         return y + self.offset if np.any(self.offset) else y
 
     def compute_output_shape(self, input_shape: Shape) -> Shape:
@@ -106,9 +106,9 @@ class Normalization(Layer):
         return self.adapt_mean, self.adapt_variance
 
     def call(self, inputs: Tensor) -> Tensor:
-        x = inputs.astype(self.dtype)
+        x = inputs.astype(self.compute_dtype)
         mean, variance = (
-            ops.reshape(Tensor(s, dtype=self.dtype, device=x.device), self._broadcast if np.size(s) > 1 else ())
+            ops.reshape(Tensor(s, dtype=self.compute_dtype, device=x.device), self._broadcast if np.size(s) > 1 else ())
             for s in self._statistics()
         )
         # Keras divides by at least its epsilon, so that constant features do not become infinite.

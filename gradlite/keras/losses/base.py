@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 
 from gradlite import ops
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.keras.backend import floatx
 from gradlite.keras.utils.naming import unique_name
 from gradlite.tensor import Tensor
@@ -271,7 +272,7 @@ def _without_last_axis(x: Tensor) -> Tensor:
 def reduce_losses(losses: Any, sample_weight: Any, mask: Tensor | None, reduction: str | None) -> Tensor:
     """Weighted and masked values (n, ...) reduced to a scalar, or all of them for no reduction."""
     losses = ops.as_tensor(losses)
-    if losses.dtype.kind != "f":
+    if losses.dtype.kind not in FLOAT_KINDS:
         losses = ops.astype(losses, floatx())
     if sample_weight is None and mask is None:
         if reduction in MEANS:
@@ -303,7 +304,7 @@ def align_weights(sample_weight: Any, values: Tensor) -> Tensor:
         ValueError: if the weights have neither the shape of the values nor that of their leading axes.
     """
     weights = sample_weight if isinstance(sample_weight, Tensor) else Tensor(sample_weight, device=values.backend)
-    weights = ops.astype(weights, values.data.dtype if values.data.dtype.kind == "f" else floatx())
+    weights = ops.astype(weights, values.data.dtype if values.data.dtype.kind in FLOAT_KINDS else floatx())
     if weights.data.shape == values.data.shape:
         return weights
     given, wanted = weights.shape, values.shape

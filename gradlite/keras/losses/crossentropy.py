@@ -25,7 +25,7 @@ from gradlite.keras.losses.base import (
     same_rank_pair,
 )
 from gradlite.keras.losses.labels import Shape, check_binary, check_class_numbers, check_one_hot
-from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
+from gradlite.ops.classification import softmax_cross_entropy_loss, sparse_softmax_cross_entropy_loss
 from gradlite.ops.shape import normalize_axis
 from gradlite.tensor import Tensor
 
@@ -163,6 +163,21 @@ def categorical_crossentropy(
     if logits is not None:
         return ops.softmax_cross_entropy(_classes_last(labels, axis), _classes_last(logits, axis))
     return -ops.sum(labels * ops.log(shares(y_pred, axis)), axis=axis)
+
+
+def _mean_of_rows(
+    y_true: Any, y_pred: Tensor, from_logits: bool = False, label_smoothing: float = 0.0, axis: int = -1
+) -> Tensor | None:
+    """The mean of ``categorical_crossentropy`` over a batch of rows, which with its gradient is one kernel."""
+    if y_pred.ndim != 2 or axis not in (-1, 1) or not y_pred.size:
+        return None
+    logits = _logits(y_pred, from_logits, "softmax", axis)
+    if logits is None:
+        return None
+    return softmax_cross_entropy_loss(smooth_classes(y_true, y_pred, label_smoothing, axis), logits)
+
+
+BATCH_MEANS[categorical_crossentropy] = _mean_of_rows
 
 
 def binary_crossentropies(y_true: Any, y_pred: Any, from_logits: bool = False, label_smoothing: float = 0.0) -> Tensor:

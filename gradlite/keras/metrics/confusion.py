@@ -11,6 +11,7 @@ import numpy as np
 
 from gradlite import ops
 from gradlite.backends import Backend
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.keras.backend import epsilon
 from gradlite.keras.losses.base import align_weights, as_labels, squeeze_or_expand_to_same_rank
 from gradlite.tensor import Tensor, wrap
@@ -100,7 +101,7 @@ def count(
             f"Labels and predictions must have the same shape. Received: y_true of shape {labels.shape} and y_pred of "
             f"shape {scores.shape}. Class numbers become such labels by `keras.utils.to_categorical(y, num_classes)`."
         )
-    if scores.data.dtype.itemsize == 2 or scores.data.dtype.kind != "f":
+    if scores.data.dtype.itemsize == 2 or scores.data.dtype.kind not in FLOAT_KINDS:
         scores = ops.astype(scores, np.float32)
     weights = ops.ones_like(scores) if sample_weight is None else align_weights(sample_weight, scores)
     if label_weights is not None:

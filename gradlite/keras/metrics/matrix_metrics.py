@@ -9,6 +9,7 @@ import numpy as np
 
 from gradlite import ops
 from gradlite.autograd import no_grad
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.keras.backend import epsilon
 from gradlite.keras.losses.base import align_weights, as_labels, divide_or_zero, same_rank_pair
 from gradlite.keras.metrics.base import Metric, accumulate
@@ -64,7 +65,7 @@ class ConfusionMatrix(Metric):
 
     def _predicted(self, y_pred: Tensor) -> Tensor:
         """Class numbers without an axis for the classes."""
-        if y_pred.dtype.kind != "f":
+        if y_pred.dtype.kind not in FLOAT_KINDS:
             return _without_last_one(y_pred, 1) if y_pred.ndim == 2 else y_pred
         if y_pred.ndim > 1 and y_pred.shape[-1] == self.num_classes:
             return ops.argmax(y_pred, axis=-1)

@@ -13,6 +13,7 @@ import numpy as np
 
 from gradlite import ops
 from gradlite.autograd import no_grad
+from gradlite.backends.dtypes import FLOAT_KINDS
 from gradlite.keras.backend import floatx
 from gradlite.keras.losses.base import align_weights, as_labels
 from gradlite.keras.metrics.base import Metric, accumulate
@@ -79,7 +80,7 @@ class Mean(Metric):
             return
         weights = None if sample_weight is None else align_weights(sample_weight, values)
         if mask is not None:
-            kept = ops.astype(mask, values.dtype if values.dtype.kind == "f" else floatx())
+            kept = ops.astype(mask, values.dtype if values.dtype.kind in FLOAT_KINDS else floatx())
             weights = kept if weights is None else weights * kept
         if weights is None:
             accumulate(self.total, _per_sample(ops.sum(values), samples, size))

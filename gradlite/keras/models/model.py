@@ -9,6 +9,8 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import no_grad
+from gradlite.backends.dtypes import as_dtype
+from gradlite.keras import dtype_policies
 from gradlite.keras.layers.base import Layer, Shape
 from gradlite.keras.utils.summary import summary_text
 from gradlite.tensor import Tensor
@@ -70,7 +72,7 @@ class Model(Trainer):
             return
         self._built_shape = _any_batch(input_shape)
         with no_grad():
-            self.call(_zeros(input_shape, self.dtype))
+            self.call(_zeros(input_shape, self.compute_dtype))
 
     def ensure_built(self, input_shape: Any) -> None:
         # The first call makes the weights: a run on zeros before it would be a second one.
@@ -133,7 +135,11 @@ class Model(Trainer):
 
     def get_config(self) -> dict[str, Any]:
         """The constructor's arguments; a subclass with arguments of its own adds them."""
-        return {"name": self.name, "trainable": self._trainable, "dtype": self.dtype}
+        return {
+            "name": self.name,
+            "trainable": self._trainable,
+            "dtype": dtype_policies.serialize(self.dtype_policy),
+        }
 
     def get_build_config(self) -> dict[str, Any] | None:
         """What ``build`` needs to make the weights again, for a model that was built by running it."""
@@ -168,4 +174,4 @@ def _zeros(shape: Any, dtype: str) -> Any:
         return {key: _zeros(value, dtype) for key, value in shape.items()}
     if isinstance(shape, list) and shape and isinstance(shape[0], (tuple, list)):
         return [_zeros(value, dtype) for value in shape]
-    return Tensor(np.zeros([1 if n is None else n for n in shape], dtype))
+    return Tensor(np.zeros([1 if n is None else n for n in shape], as_dtype(dtype)))

@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 
 from gradlite.autograd import no_grad
+from gradlite.backends.dtypes import as_dtype
+from gradlite.keras import dtype_policies
 from gradlite.keras.layers import InputLayer
 from gradlite.keras.layers.base import Layer, Shape
 from gradlite.keras.layers.fusion import rows
@@ -25,6 +27,7 @@ class Sequential(Model):
     Args:
         layers: the layers, in order.
         name: by default "sequential", numbered.
+        dtype: the policy of the model itself, by default the global one; the layers have their own.
 
     >>> from gradlite import keras
     >>> model = keras.Sequential([keras.Input(shape=(784,)), keras.layers.Dense(10, activation="softmax")])
@@ -35,9 +38,13 @@ class Sequential(Model):
     _untracked = Model._untracked | {"_input", "_output_shapes"}
 
     def __init__(
-        self, layers: Iterable[Layer] | Layer | None = None, trainable: bool = True, name: str | None = None
+        self,
+        layers: Iterable[Layer] | Layer | None = None,
+        trainable: bool = True,
+        name: str | None = None,
+        dtype: Any = None,
     ) -> None:
-        super().__init__(name=name, trainable=trainable)
+        super().__init__(name=name, trainable=trainable, dtype=dtype)
         self._input: InputLayer | None = None
         self._output_shapes: list[Shape | None] = []
         self._built_shape: Shape | None = None
@@ -151,6 +158,7 @@ class Sequential(Model):
         config: dict[str, Any] = {
             "name": self.name,
             "trainable": self._trainable,
+            "dtype": dtype_policies.serialize(self.dtype_policy),
             "layers": [serialize_keras_object(layer) for layer in parts],
         }
         if self._input is None and self.built and self._built_shape is not None:
@@ -164,7 +172,7 @@ class Sequential(Model):
 
         with CustomObjectScope(custom_objects):
             layers = [deserialize_keras_object(layer) for layer in config["layers"]]
-        model = cls(layers, trainable=config.get("trainable", True), name=config.get("name"))
+        model = cls(layers, trainable=config.get("trainable", True), name=config.get("name"), dtype=config.get("dtype"))
         if config.get("build_input_shape") and not model.built:
             model.build(tuple(config["build_input_shape"]))
         return model
@@ -176,5 +184,7 @@ def _output_shape(layer: Layer, shape: Any) -> Any:
         return layer.compute_output_shape(shape)
     except NotImplementedError:
         with no_grad():
-            probe = layer(Tensor(np.zeros([1 if n is None else n for n in shape], layer.dtype)), training=False)
+            probe = layer(
+                Tensor(np.zeros([1 if n is None else n for n in shape], as_dtype(layer.compute_dtype))), training=False
+            )
         return (shape[0], *probe.shape[1:])

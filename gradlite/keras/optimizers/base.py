@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -13,12 +14,16 @@ from gradlite.backends import Backend, default_backend
 from gradlite.keras.optimizers import schedules
 from gradlite.keras.optimizers.gradients import checked_gradients
 from gradlite.keras.optimizers.group import Group, Piece
+from gradlite.keras.optimizers.guard import Guard
 from gradlite.keras.optimizers.options import Options
 from gradlite.keras.optimizers.rate import LearningRate
 from gradlite.keras.optimizers.state import State
 from gradlite.keras.utils.naming import unique_name
 from gradlite.keras.variables import Variable
 from gradlite.tensor import Tensor
+
+# A group, the gradients of its variables (None where there is none), and these gradients in runs.
+Work = tuple[Group, list[Any], list[Piece]]
 
 
 class Optimizer(State, LearningRate, Options):
@@ -50,7 +55,7 @@ class Optimizer(State, LearningRate, Options):
     array([ 0.5, -0.5], dtype=float32)
     """
 
-    waits_for_device = False  # whether a step reads values on the host, so that it cannot be recorded
+    _guard: Guard | None = None  # of a LossScaleOptimizer around this one
 
     def __init__(self, learning_rate: Any, *, name: str | None = None, **options: Any) -> None:
         self._set_options(type(self).__name__, options)
@@ -71,7 +76,10 @@ class Optimizer(State, LearningRate, Options):
     def update(
         self, backend: Backend, parameter: Any, gradient: Any, state: Mapping[str, Any], rate: Any, step: Any
     ) -> None:
-        """Launch the update of a contiguous run: 1-D arrays, with ``rate`` and ``step`` (from 1 on) 0-d arrays."""
+        """Launch the update of a contiguous run: 1-D arrays, with ``rate`` and ``step`` (from 1 on) 0-d arrays.
+
+        ``backend`` is the backend, or a gate in front of it: its ``launch`` takes update kernels, and returns None.
+        """
         raise NotImplementedError(f"{type(self).__name__} must override `update_step` or `update`.")
 
     def prepare(self, backend: Backend, step: Any) -> None:
@@ -125,47 +133,91 @@ class Optimizer(State, LearningRate, Options):
             self._apply(given)
 
     def _apply(self, given: dict[int, Any]) -> None:
-        """Unscale, accumulate, clip, decay, update, average, constrain, count: the order is Keras's."""
+        """Unscale, accumulate, clip, decay, update, average, constrain, count: the order is Keras's.
+
+        Under a guard every call launches everything, and whether something changes is known on the device: what writes
+        to weights and state is launched by a gate in the place of the backend.
+        """
         is_update, overwrite, _ = self.phase()
         rate = self._current_rate()
         self._set_step()
-        work = []
-        for group in self._groups:
-            arrays = [given.get(id(variable)) for variable in group.variables]
-            pieces = group.gather(arrays, in_place=self._changes_gradients())
-            if self.loss_scale_factor is not None:
-                for piece in pieces:
-                    self._backend.launch("scale", piece.gradient, factor=1.0 / self.loss_scale_factor)
-            if self.gradient_accumulation_steps:
-                group.accumulate(pieces, self.gradient_accumulation_steps, is_update)
-            work.append((group, arrays, pieces))
+        guard = self._guard
+        work = self._gathered(given)
+        every: Any = self._backend if guard is None else guard.gate
+        update = self._accumulate(work, is_update, every)
         if is_update:
-            self._clip(work)
+            self._clip(work, update)
             if self.weight_decay is not None:
                 for group, arrays, _ in work:
-                    group.decay(self._decays, [a is not None for a in arrays], rate, self.weight_decay)
-            self._update_all(work, rate)
-        self._average(overwrite)
+                    group.decay(update, self._decays, [a is not None for a in arrays], rate, self.weight_decay)
+            self._update_all(work, rate, update)
+            if guard is not None and self.gradient_accumulation_steps:
+                for group, _, _ in work:
+                    group.start_again(update)
+        self._average(every, overwrite)
         for variable in self._trainable_variables:
             if id(variable) in given:
                 variable.bump_version()
                 if variable.constraint is not None:
-                    variable.assign(variable.constraint(variable))
-        self._backend.launch("assign_add", self._iterations.data, self._one)
+                    every.launch("assign", variable.data, variable.constraint(variable).data)
+        if guard is not None:
+            guard.adapt()
+        self._backend.launch("assign_add", self._iterations.data, self._one if guard is None else guard.finite)
         self._iterations.bump_version()
         self._count_step()
 
-    def _update_all(self, work: list[tuple[Group, list[Any], list[Piece]]], rate: Any) -> None:
-        self.prepare(self._backend, self._step)
+    def _gathered(self, given: dict[int, Any]) -> list[Work]:
+        """The gradients in the groups' order, without the scale that the loss had."""
+        work = []
+        for group in self._groups:
+            arrays = [given.get(id(variable)) for variable in group.variables]
+            work.append((group, arrays, group.gather(arrays, in_place=self._changes_gradients())))
+        gradients = [piece.gradient for _, _, pieces in work for piece in pieces]
+        if self._guard is not None:
+            self._guard.unscale(gradients)
+        elif self.loss_scale_factor is not None:
+            for gradient in gradients:
+                self._backend.launch("scale", gradient, factor=1.0 / self.loss_scale_factor)
+        return work
+
+    def _accumulate(self, work: list[Work], is_update: bool, every: Any) -> Any:
+        """Add the gradients to those kept, where they are accumulated. Returns what launches the update."""
+        steps = self.gradient_accumulation_steps
+        if not steps:
+            return every
+        if self._guard is None:
+            for group, _, pieces in work:
+                group.accumulate(pieces, steps, is_update)
+            return every
+        for group, _, pieces in work:
+            group.accumulate_gated(pieces, steps, every)
+        return self._guard.gate_every(self._backend.launch("add", self._iterations.data, self._one), steps)
+
+    def _update_all(self, work: list[Work], rate: Any, writer: Any) -> None:
+        self.prepare(writer, self._step)
         if self._is_custom():
             rate_tensor = Tensor(rate)
             for group, _, pieces in work:
-                self._update_each(group, pieces, rate_tensor)
+                with self._restoring(group, writer):
+                    self._update_each(group, pieces, rate_tensor)
             return
         for group, _, pieces in work:
             for start, stop, gradient in pieces:
                 state = {name: array[start:stop] for name, array in group.states.items()}
-                self.update(self._backend, group.flat.data[start:stop], gradient, state, rate, self._step)
+                self.update(writer, group.flat.data[start:stop], gradient, state, rate, self._step)
+
+    @contextmanager
+    def _restoring(self, group: Group, writer: Any) -> Iterator[None]:
+        """Take back what the block does where a gate says so: for operations that know of no gate."""
+        if self._guard is None:
+            yield
+            return
+        launch = self._backend.launch
+        written = [group.flat.data, *group.states.values(), *(v.data for v in self._own_variables)]
+        before = [launch("copy", array) for array in written]
+        yield
+        for array, old in zip(written, before):
+            launch("where", writer.flag, array, old, out=array)
 
     def _is_custom(self) -> bool:
         return type(self).update_step is not Optimizer.update_step
@@ -180,9 +232,9 @@ class Optimizer(State, LearningRate, Options):
     def _changes_gradients(self) -> bool:
         """Whether gradients are written to on the way, and so have to be copies."""
         options = (self.loss_scale_factor, self.gradient_accumulation_steps, self.clipnorm, self.clipvalue)
-        return any(option is not None for option in (*options, self.global_clipnorm))
+        return any(option is not None for option in (*options, self.global_clipnorm, self._guard))
 
-    def _clip(self, work: list[tuple[Group, list[Any], list[Piece]]]) -> None:
+    def _clip(self, work: list[Work], writer: Any) -> None:
         launch = self._backend.launch
         if self.clipnorm is not None:
             for group, arrays, _ in work:
@@ -191,18 +243,22 @@ class Optimizer(State, LearningRate, Options):
             gradients = [piece.gradient for _, _, pieces in work for piece in pieces]
             squares = launch("square_sum", *gradients)
             for gradient in gradients:
-                launch("scale_to_norm", gradient, squares, norm=self.global_clipnorm)
+                # By the writer: what is between the variables in a run must not become NaN by a bad step, and stay it.
+                writer.launch("scale_to_norm", gradient, squares, norm=self.global_clipnorm)
         elif self.clipvalue is not None:
             for _, _, pieces in work:
                 for piece in pieces:
                     launch("clip_by_value", piece.gradient, limit=self.clipvalue)
 
-    def _average(self, overwrite: bool) -> None:
+    def _average(self, every: Any, overwrite: bool) -> None:
         if self.use_ema:
+            writer: Any = every
+            if self._guard is not None and self.ema_overwrite_frequency:
+                writer = self._guard.gate_every(self._step, self.ema_overwrite_frequency)
             for group in self._groups:
-                group.average(self._step, self.ema_momentum)
+                group.average(every, self._step, self.ema_momentum)
                 if overwrite:
-                    group.overwrite_with_average()
+                    group.overwrite_with_average(writer)
 
     def exclude_from_weight_decay(
         self, var_list: Iterable[Variable] | None = None, var_names: Iterable[str] | None = None
@@ -232,6 +288,8 @@ class Optimizer(State, LearningRate, Options):
         strayed = [group.check_homes() for group in self._groups]
         self._layout += any(strayed)
         steps, frequency = self.gradient_accumulation_steps, self.ema_overwrite_frequency if self.use_ema else None
+        if self._guard is not None:  # which calls count is known on the device alone
+            return True, bool(frequency), self._layout
         if not steps and not frequency:
             return True, False, self._layout
         if self._counted is None or self._counted[0] != self._iterations.version:
@@ -245,7 +303,8 @@ class Optimizer(State, LearningRate, Options):
         """Whether all steps to come are of one phase and need nothing from the host, so that many can be replayed."""
         overwrites = self.use_ema and self.ema_overwrite_frequency
         varies = self.gradient_accumulation_steps or overwrites
-        return not varies and not self._rate_is_a_function()
+        # Under a guard every step launches the same, and the device knows which of it counts.
+        return (self._guard is not None or not varies) and not self._rate_is_a_function()
 
     def prepare_replay(self) -> None:
         """Do the host's part of a step whose launches are about to be replayed: a learning rate that is a function is

@@ -103,6 +103,19 @@ class Group:
                 pieces.append(Piece(offset, offset + g.size, g.reshape(-1)))
         return pieces
 
+    def accumulate_gated(self, pieces: Sequence[Piece], steps: int, writer: Any) -> None:
+        """``accumulate`` where the device knows whether there is an update: the gradients become what an update would
+        take, and ``start_again`` follows it. ``writer`` launches what is to change the state."""
+        kept = self.states["gradient_accumulator"]
+        for start, stop, gradient in pieces:
+            writer.launch("assign_add", kept[start:stop], gradient)
+            self.backend.launch("assign", gradient, kept[start:stop])
+            self.backend.launch("scale", gradient, factor=1.0 / steps)
+
+    def start_again(self, writer: Any) -> None:
+        """Accumulate from zero again."""
+        writer.launch("assign", self.states["gradient_accumulator"], 0)
+
     def accumulate(self, pieces: Sequence[Piece], steps: int, update: bool) -> None:
         """Add the gradients to those kept; for an update, turn them into the mean and start again from zero."""
         kept = self.states["gradient_accumulator"]
@@ -123,19 +136,21 @@ class Group:
                 squares = self.backend.launch("square_sum", own)
                 self.backend.launch("scale_to_norm", own, squares, norm=norm)
 
-    def decay(self, decayed: Callable[[Variable], bool], active: Sequence[bool], rate: Any, strength: float) -> None:
-        """Weight decay for the active variables that `decayed` names."""
+    def decay(
+        self, writer: Any, decayed: Callable[[Variable], bool], active: Sequence[bool], rate: Any, strength: float
+    ) -> None:
+        """Weight decay for the active variables that `decayed` names, launched by `writer`."""
         wanted = [a and decayed(variable) for a, variable in zip(active, self.variables)]
         for start, stop in self.flat.segments(wanted):
-            self.backend.launch("weight_decay", self.flat.data[start:stop], rate, rate=strength)
+            writer.launch("weight_decay", self.flat.data[start:stop], rate, rate=strength)
 
-    def average(self, step: Any, momentum: float) -> None:
+    def average(self, writer: Any, step: Any, momentum: float) -> None:
         """Move the averages of all variables towards their values."""
-        self.backend.launch("moving_average", self.states["average"], self.flat.data, step, momentum=momentum)
+        writer.launch("moving_average", self.states["average"], self.flat.data, step, momentum=momentum)
 
-    def overwrite_with_average(self) -> None:
+    def overwrite_with_average(self, writer: Any = None) -> None:
         """Give every variable its average as value."""
-        self.backend.launch("assign", self.flat.data, self.states["average"])
+        (writer or self.backend).launch("assign", self.flat.data, self.states["average"])
         for variable in self.variables:
             variable.bump_version()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from gradlite.autograd import no_grad
 from gradlite.keras.optimizers.base import Optimizer
+from gradlite.keras.optimizers.guard import Guard
 from gradlite.keras.optimizers.options import DEFAULTS
 from gradlite.keras.utils.lookup import to_config
 from gradlite.keras.variables import Variable
@@ -17,8 +17,9 @@ class LossScaleOptimizer(Optimizer):
     """Another optimizer, with a loss scale that adapts itself (Micikevicius et al., ICLR 2018).
 
     The loss is multiplied by the scale (``scale_loss``) and gradients are divided by it. A step with a gradient that is
-    not finite is left out and halves the scale; ``dynamic_growth_steps`` good steps in a row double it. Whether
-    a gradient is finite is read by the host, so every step waits for the device.
+    not finite is left out and halves the scale; ``dynamic_growth_steps`` good steps in a row double it. A step that is
+    left out changes no weight, no state of the inner optimizer and no count of iterations. All of that is decided where
+    the gradients are: the host waits for nothing.
 
     Args:
         inner_optimizer: the optimizer that updates; options such as clipping are set there.
@@ -34,8 +35,6 @@ class LossScaleOptimizer(Optimizer):
     >>> w.numpy()
     array([0.5], dtype=float32)
     """
-
-    waits_for_device = True
 
     def __init__(
         self,
@@ -67,6 +66,7 @@ class LossScaleOptimizer(Optimizer):
         if not self.built:
             self.step_counter = self.add_variable((), 0, "int64", name="step_counter")
             self.dynamic_scale = self.add_variable((), self.initial_scale, "float32", name="dynamic_scale")
+            self.inner_optimizer._guard = Guard(self.dynamic_scale, self.step_counter, self.dynamic_growth_steps)
             self.built = True
         self.inner_optimizer.build(variables)
 
@@ -77,21 +77,21 @@ class LossScaleOptimizer(Optimizer):
 
     def apply(self, grads: Sequence[Any], trainable_variables: Sequence[Variable] | None = None) -> None:
         """Update with the gradients of the scaled loss, or leave the step out."""
-        grads = list(grads)
         if trainable_variables is not None and not self.built:
             self.build(trainable_variables)
-        with no_grad():
-            if not all(_is_finite(gradient) for gradient in grads if gradient is not None):
-                self.step_counter.assign(0)
-                self.dynamic_scale.assign(self.dynamic_scale / 2.0)
-                return
-            unscaled = [None if g is None else _tensor(g) / self.dynamic_scale for g in grads]
-            self.inner_optimizer.apply(unscaled, trainable_variables)
-            if int(self.step_counter) >= self.dynamic_growth_steps - 1:
-                self.step_counter.assign(0)
-                self.dynamic_scale.assign(self.dynamic_scale * 2.0)
-            else:
-                self.step_counter.assign_add(1)
+        self.inner_optimizer.apply(grads, trainable_variables)
+
+    def phase(self) -> tuple[bool, bool, int]:
+        """The inner optimizer's."""
+        return self.inner_optimizer.phase()
+
+    def steps_are_alike(self) -> bool:
+        """The inner optimizer's."""
+        return self.inner_optimizer.steps_are_alike()
+
+    def prepare_replay(self) -> None:
+        """The inner optimizer's."""
+        self.inner_optimizer.prepare_replay()
 
     def scale_loss(self, loss: Any) -> Any:
         """The loss times the current scale."""
@@ -137,13 +137,3 @@ class LossScaleOptimizer(Optimizer):
         if isinstance(arguments.get("inner_optimizer"), Mapping):
             arguments["inner_optimizer"] = deserialize(arguments["inner_optimizer"], custom_objects)
         return cls(**arguments)
-
-
-def _tensor(gradient: Any) -> Tensor:
-    return gradient if isinstance(gradient, Tensor) else Tensor(gradient)
-
-
-def _is_finite(gradient: Any) -> bool:
-    gradient = _tensor(gradient)
-    backend = gradient.backend
-    return bool(backend.item(backend.launch("all", backend.launch("isfinite", gradient.data))))

@@ -10,6 +10,7 @@ import numpy as np
 from gradlite.backends import Backend
 from gradlite.keras.backend import floatx
 from gradlite.keras.optimizers.group import Group, Slot
+from gradlite.keras.optimizers.guard import Guard
 from gradlite.keras.variables import Variable
 
 # Attributes that are made anew for a copy.
@@ -28,6 +29,7 @@ class State:
     _trainable_variables: list[Variable]
     _groups: list[Group]
     _layout: int
+    _guard: Guard | None
 
     def slots(self) -> Sequence[Sequence[Slot]]:
         """The state kept for every variable. Slots of one inner sequence take turns in ``variables``, as in Keras."""
@@ -94,6 +96,8 @@ class State:
         for variable in (self._iterations, self._learning_rate, *self._own_variables):
             if isinstance(variable, Variable):
                 variable.move_to(backend)
+        if self._guard is not None:
+            self._guard.move_to(backend)
         self._backend = backend
         self._one = backend.full((), 1, np.int64)
         self._step = backend.full((), 1, np.int64)

@@ -53,6 +53,7 @@ def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..
         normalization,
         numbers,
         optimizers,
+        pooling,
         random,
         reductions,
         rows,
@@ -63,7 +64,7 @@ def accelerated(kernels: dict[str, Callable[..., Any]]) -> dict[str, Callable[..
     own = (
         *(*dense.PLANS, *convolution.PLANS),
         *(*adam.PLANS, *normalization.PLANS, *optimizers.PLANS, *random.PLANS, *reductions.PLANS, *rows.PLANS),
-        *softmax.PLANS,
+        *(*pooling.PLANS, *softmax.PLANS),
     )
     plans: list[tuple[Any, int]] = [(plan, 0) for plan in own]
     # Their bits are NumPy's, so that eager execution may choose by size.

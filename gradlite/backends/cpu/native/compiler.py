@@ -31,6 +31,7 @@ FAMILIES = (
     "normalization",
     "numbers",
     "optimizers",
+    "pooling",
     "products",
     "random",
     "reductions",

@@ -84,9 +84,9 @@ class Bound:
             self._launches.extend((code, base + 8 * first, parts))
         self._arguments = self._launches.buffer_info()[0], len(launches), max(parts for _, _, parts in launches)
 
-    def run(self) -> None:
-        """Run the launches in order."""
-        team().run(*self._arguments)
+    def run(self, times: int = 1) -> None:
+        """Run the launches in order, so many times."""
+        team().run(*self._arguments, times)
 
 
 class _Places:
@@ -152,10 +152,10 @@ def run_plan(plan: Plan) -> Any:
     return plan.result
 
 
-def bind_plans(plans: Sequence[Plan]) -> Callable[[], None]:
-    """One function that runs all plans in order."""
+def bind_plans(plans: Sequence[Plan]) -> Callable[..., None]:
+    """One function that runs all plans in order, as many times as it is told, or once."""
     plans = [plan for plan in plans if plan.launches]
-    return Bound(plans, _aligned_memory).run if plans else lambda: None
+    return Bound(plans, _aligned_memory).run if plans else lambda times=1: None
 
 
 def native(planner: Planner, fallback: Callable[..., Any], smallest: int = 0) -> Callable[..., Any]:
@@ -192,13 +192,17 @@ class _Team:
         self._run_alone = ctypes.CFUNCTYPE(None, integer, integer)(address_of("gradlite_team_run_alone"))
         self._serve = ctypes.CFUNCTYPE(None, integer, integer)(address_of("gradlite_team_serve"))
 
-    def run(self, launches: int, count: int, widest: int) -> None:
+    def run(self, launches: int, count: int, widest: int, times: int) -> None:
         """Run a list of launches, by all threads or, where they are not to be had, by this one alone."""
-        with parallel.serving(self, widest) as helped:
-            if helped:
-                self._run(self._address, launches, count)
-            else:
+        if not parallel.begin_serving(self, widest):
+            for _ in range(times):
                 self._run_alone(launches, count)
+            return
+        try:
+            for _ in range(times):
+                self._run(self._address, launches, count)
+        finally:
+            parallel.end_serving()
 
     def serve(self, t: int, threads: int) -> None:
         """Compute parts in this thread until nothing has come for a while."""

@@ -16,8 +16,9 @@ from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
 from gradlite.backends.reference.random import WORD, dropout_threshold
 
-# Numbers in a block of rows, or in a unit: what stays in the first-level cache. At least so many rows.
-BLOCK, FEWEST_ROWS = 4096, 8
+# Numbers in a block of rows, or in a unit: what stays in the first-level cache; but so many rows at least, and at most,
+# which are summed in float32.
+BLOCK, FEWEST_ROWS, MOST_ROWS = 4096, 8, 128
 # Bytes that moving one is worth.
 COST = 2
 
@@ -40,12 +41,21 @@ class _Cut(NamedTuple):
     threshold: int
     factor: float
 
-    def room(self, extra: int = 0) -> tuple[Scratch, int]:
-        """Memory for drawing a unit's bytes, and ``extra`` before it, for each part; its bytes a part."""
-        drawn = 0 if self.state is None else 4 * ELEMENTS + self.words[1] * self.words[2] + ELEMENTS
-        size = max(64, extra + drawn)
-        size += -size % 64
+    def room(self, extra: int, with_bytes: bool) -> tuple[Scratch, int]:
+        """Memory for each part: ``extra``, the words that a unit's bytes are drawn from, and the bytes; its size."""
+        drawn = 0 if self.state is None else 4 * ELEMENTS + with_bytes * self.unit_bytes
+        size = extra + drawn + -(extra + drawn) % 64
         return Scratch(size * self.parts), size
+
+    @property
+    def unit_bytes(self) -> int:
+        """The bytes that say what of a unit is kept; the first of them is up to 3 behind the start."""
+        return self.words[1] * self.words[2] + 64
+
+    def kept(self) -> tuple[Scratch, int]:
+        """Memory for the bytes of all units; its size for one."""
+        units = 0 if self.state is None else -(-self.words[0] // self.words[1])
+        return Scratch(units * self.unit_bytes), self.unit_bytes
 
 
 def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: Padding) -> _Cut | None:
@@ -58,7 +68,7 @@ def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: 
     elif threshold > WORD or not is_state(state):
         return None
     c, shape, image = x.shape[-1], x.shape, (0, 0, 0)
-    pixels = max(FEWEST_ROWS, BLOCK // c)
+    pixels = _rows_of_block(c)
     if is_pooling(window, strides, padding):
         if tuple(window) != (2, 2) or tuple(strides) != (2, 2) or any(map(any, padding)) or x.ndim != 4:
             return None
@@ -71,6 +81,10 @@ def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: 
     parts = min(parts_for(COST * 8 * x.size), -(-total // pixels))
     factor = 1.0 if state is None else float(1 / np.float32(1.0 - rate))
     return _Cut((total, pixels, c, x, *image), shape, parts, state, threshold, factor)
+
+
+def _rows_of_block(c: int) -> int:
+    return min(max(FEWEST_ROWS, BLOCK // c), MOST_ROWS)
 
 
 def _vectors(c: int, *vectors: Any) -> bool:
@@ -89,7 +103,7 @@ def _outs(out: Any, shapes: tuple[tuple[int, ...], ...], *inputs: Any) -> tuple[
 def channel_statistics(x: Any, mean: Any, variance: Any) -> list[Launch]:
     """The launches that compute the mean and the population variance (c,) of every channel of x (..., c)."""
     c = x.shape[-1]
-    rows, step = x.size // c, max(FEWEST_ROWS, BLOCK // c)
+    rows, step = x.size // c, _rows_of_block(c)
     parts = min(parts_for(COST * 4 * x.size), -(-rows // step))
     means, squares, room = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(28 * c * parts)
     return [
@@ -105,7 +119,7 @@ def _apply(
     c = cut.words[2]
     scale, shift = Scratch(4 * c), Scratch(4 * c)
     words = c, gamma, beta, mean, variance, float(epsilon), cut.factor, scale, shift
-    given = *cut.words, scale, shift, cut.state, cut.threshold, y, index, *cut.room()
+    given = *cut.words, scale, shift, cut.state, cut.threshold, y, index, *cut.room(0, True)
     return [Launch("normalization.coefficients", 1, words), Launch("normalization.apply", cut.parts, given)]
 
 
@@ -209,11 +223,12 @@ def batch_norm_max_pool2d_dropout_gradient(
     if outs is None or (cut.words[-1] and np.may_share_memory(outs[0], gradient)):
         return None
     totals, scale, slope, offset = (Scratch(size * c) for size in (16 * cut.parts, 4, 4, 4))
-    sums = *cut.words, mean, gradient, index, cut.state, cut.threshold, totals, *cut.room(8 * c)
+    kept = cut.kept()
+    sums = *cut.words, mean, gradient, index, cut.state, cut.threshold, totals, *cut.room(8 * c, False), *kept
     rows = x.size // c
     words = c, rows, cut.parts, totals, gamma, mean, variance, float(epsilon), cut.factor, scale, slope, offset
     factors = scale, slope, offset, activation == "relu"
-    given = *cut.words, gradient, index, cut.state, cut.threshold, *factors, outs[0], *cut.room()
+    given = *cut.words, gradient, index, cut.state, *factors, outs[0], *kept
     launches = [
         Launch("normalization.sums_of_gradient", cut.parts, sums),
         Launch("normalization.gradient_coefficients", 1, (*words, *outs[1:])),

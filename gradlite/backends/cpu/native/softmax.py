@@ -101,6 +101,25 @@ def sparse_softmax_cross_entropy_gradient(
     return Plan(out, [Launch("softmax.sparse_cross_entropy_gradient", _parts(out), words)])
 
 
+def softmax_cross_entropy_loss(logits: Any, labels: Any, *, out: Any = None) -> Plan | None:
+    """Row by row; then the mean."""
+    usable = is_plain(logits) and is_plain(labels) and logits.ndim == 2 and labels.shape == logits.shape
+    if not usable or logits.size == 0 or not are_plain(*(out or ())):
+        return None
+    shapes = ((), logits.shape, logits.shape)
+    if out is not None and any(not _fits(o, shape, logits, labels) for o, shape in zip(out, shapes)):
+        return None
+    loss, gradient, p = out or (np.empty(shape, np.float32) for shape in shapes)
+    n, k = logits.shape
+    losses, share, parts = Scratch(4 * n), np.full(n, 1 / n, np.float32), _parts(logits)
+    launches = [
+        Launch("softmax.cross_entropy", parts, (n, k, logits, labels, losses, p)),
+        Launch("softmax.cross_entropy_gradient", parts, (n, k, share, p, labels, gradient)),
+        Launch("softmax.mean_of_singles", 1, (n, losses, loss)),
+    ]
+    return Plan((loss, gradient, p), launches)
+
+
 def softmax_cross_entropy(logits: Any, labels: Any, *, out: Any = None) -> Plan | None:
     """Row by row."""
     usable = is_plain(logits) and is_plain(labels) and logits.ndim == 2 and labels.shape == logits.shape
@@ -127,6 +146,11 @@ def softmax_cross_entropy_gradient(gradient: Any, probabilities: Any, labels: An
 
 PLANS = (
     *(_of_rows("softmax"), _of_rows("log_softmax"), _of_gradient("softmax_gradient")),
-    *(_of_gradient("log_softmax_gradient"), sparse_softmax_cross_entropy_loss, sparse_softmax_cross_entropy),
-    *(sparse_softmax_cross_entropy_gradient, softmax_cross_entropy, softmax_cross_entropy_gradient),
+    *(_of_gradient("log_softmax_gradient"), sparse_softmax_cross_entropy_loss, softmax_cross_entropy_loss),
+    *(
+        sparse_softmax_cross_entropy,
+        sparse_softmax_cross_entropy_gradient,
+        softmax_cross_entropy,
+        softmax_cross_entropy_gradient,
+    ),
 )

@@ -14,18 +14,22 @@ from gradlite.config import get_winograd
 CHANNELS = range(16, 257)
 # Numbers of one position's planes, inputs and products together: the planes of a block stay in the second-level cache.
 PLANE_NUMBERS = 4096
+# Tiles may reach over the edge of an image by so much that this part of them is left.
+LEAST_COVERED = 0.6
 GAP = 16  # as in bodies/winograd.py
 
 
 def outputs_of_tiles(window: Window) -> int:
     """Which algorithm suits a convolution: the outputs along a tile's side; 0 for none."""
     plain = (window.kh, window.kw, window.stride_h, window.stride_w, window.dilation_h, window.dilation_w)
-    if plain != (3, 3, 1, 1, 1, 1) or not get_winograd():
+    mode = get_winograd()
+    if plain != (3, 3, 1, 1, 1, 1) or mode is False:
         return 0
     if window.c not in CHANNELS or window.f not in CHANNELS:
         return 0
-    covered = (window.oh + -window.oh % 4) * (window.ow + -window.ow % 4)
-    return 4 if window.oh * window.ow >= 0.6 * covered else 0
+    m = 2 if mode == "safe" else 4
+    covered = (window.oh + -window.oh % m) * (window.ow + -window.ow % m)
+    return m if window.oh * window.ow >= LEAST_COVERED * covered else 0
 
 
 def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:

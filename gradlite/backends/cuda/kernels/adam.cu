@@ -42,7 +42,8 @@ __device__ __forceinline__ void adam_four(T* parameter, const T* gradient, T* m,
 
 extern "C" __global__ void adam(T* parameter, const T* __restrict__ gradient, T* m, T* v, T* v_max,
                                 const L* __restrict__ learning_rate, const long long* __restrict__ step, double beta_1,
-                                double beta_2, double epsilon, long long size) {
+                                double beta_2, double epsilon, long long size, const int* go) {
+  if (skipped(go)) return;
   adam_four(parameter, gradient, m, v, v_max, first_four(), size, learning_rate, step, beta_1, beta_2, epsilon);
 }
 
@@ -77,7 +78,8 @@ extern "C" __global__ void adam_segments(Runs runs, const L* __restrict__ learni
 // m += (g - m)(1 - b1); u = max(b2 u, |g|); p -= lr m / ((1 - b1**t)(u + epsilon)).
 extern "C" __global__ void adamax(T* parameter, const T* __restrict__ gradient, T* m, T* u,
                                   const L* __restrict__ learning_rate, const long long* __restrict__ step,
-                                  double beta_1, double beta_2, double epsilon, long long size) {
+                                  double beta_1, double beta_2, double epsilon, long long size, const int* go) {
+  if (skipped(go)) return;
   __shared__ Real rate;
   const long long i = first_four();
   Real p[4];
@@ -107,7 +109,8 @@ __device__ __forceinline__ Real nadam_momentum(Real t, double beta_1) {
 }
 
 // One thread: u_product *= b1 (1 - 0.96**t / 2).
-extern "C" __global__ void nadam_product(T* u_product, const long long* step, double beta_1) {
+extern "C" __global__ void nadam_product(T* u_product, const long long* step, double beta_1, const int* go) {
+  if (skipped(go)) return;
   *u_product = store<T>(load(*u_product) * rounded(nadam_momentum((Real)*step, beta_1)));
 }
 
@@ -116,7 +119,8 @@ extern "C" __global__ void nadam_product(T* u_product, const long long* step, do
 extern "C" __global__ void nadam(T* parameter, const T* __restrict__ gradient, T* m, T* v,
                                  const U* __restrict__ u_product, const L* __restrict__ learning_rate,
                                  const long long* __restrict__ step, double beta_1, double beta_2, double epsilon,
-                                 long long size) {
+                                 long long size, const int* go) {
+  if (skipped(go)) return;
   __shared__ Real of_m;
   __shared__ Real of_g;
   __shared__ Real of_v;

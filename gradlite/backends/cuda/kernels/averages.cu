@@ -19,7 +19,8 @@ __device__ __forceinline__ void average_four(T* average, const Value* value, lon
 
 // a = momentum a + (1 - momentum) value; at step 1, where there are steps, the value itself.
 extern "C" __global__ void moving_average(T* average, const V* __restrict__ value, const long long* __restrict__ step,
-                                          double momentum, long long size) {
+                                          double momentum, long long size, const int* go) {
+  if (skipped(go)) return;
   average_four(average, value, first_four(), size, rounded(step && *step == 1 ? (Real)0 : (Real)momentum));
 }
 
@@ -47,7 +48,8 @@ extern "C" __global__ void moving_averages(Averages averages, double momentum) {
 }
 
 // Every element held in [-limit, limit]; NaN stays.
-extern "C" __global__ void clip_by_value(T* gradient, double limit, long long size) {
+extern "C" __global__ void clip_by_value(T* gradient, double limit, long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real high = rounded((Real)limit);
   Real g[4];
@@ -58,8 +60,9 @@ extern "C" __global__ void clip_by_value(T* gradient, double limit, long long si
 }
 
 // gradient *= norm / max(sqrt(squares), norm), or NaN where `squares` is not finite.
-extern "C" __global__ void scale_to_norm(T* gradient, const double* __restrict__ squares, double norm,
-                                         long long size) {
+extern "C" __global__ void scale_to_norm(T* gradient, const double* __restrict__ squares, double norm, long long size,
+                                         const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const double sum = *squares, factor = norm / op_maximum(op_sqrt(sum), norm);
   const Real scale = rounded((Real)(op_isfinite(sum) ? factor : sum - sum));

@@ -1,6 +1,7 @@
 // variant: T=float S=float P=float WIDTH={1,4} STATISTICS={GIVEN,SLICES,DIRECT} POOLED=0 DROPPED=0
 // variant: T=float S=float P=float WIDTH=4 STATISTICS={GIVEN,SLICES} POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED={0,1}
 // variant: T=double S=double P=double WIDTH=2 STATISTICS=DIRECT POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
+// variant: T={half_t,bfloat16_t} S=float P=float WIDTH=4 STATISTICS={GIVEN,SLICES} POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
 // variant: T=half_t S=float P=half_t WIDTH=4 STATISTICS=SLICES POOLED=1 KH=3 KW=3 SH=2 SW=2 DROPPED=1
 // Batch normalization over all axes but the last, and in the same pass the max pooling and the dropout behind it.
 //

@@ -1,6 +1,7 @@
 // variant: T=float S=float P=float WIDTH={1,4} SUMS={SLICES,DIRECT} APART=1 MASKED={0,1} POOLED=0 DROPPED=0
 // variant: T=float S=float P=float WIDTH=4 SUMS=SLICES APART={0,1} MASKED=1 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED={0,1}
 // variant: T=double S=double P=double WIDTH=2 SUMS=DIRECT APART=1 MASKED=0 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
+// variant: T={half_t,bfloat16_t} S=float P=float WIDTH=4 SUMS=SLICES APART=1 MASKED=1 POOLED=1 KH=2 KW=2 SH=2 SW=2 DROPPED=1
 // variant: T=half_t S=float P=half_t WIDTH=4 SUMS=SLICES APART=0 MASKED=1 POOLED=1 KH=3 KW=3 SH=2 SW=2 DROPPED=1
 // The gradient of batch normalization, with the max pooling and the dropout behind it.
 //

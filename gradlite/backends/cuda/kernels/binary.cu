@@ -1,4 +1,5 @@
 // variant: A=float B=float C=float R=float OPERATION={op_add,op_floor_divide,op_power}
+// variant: A=bfloat16_t B=bfloat16_t C=float R=bfloat16_t OPERATION={op_add,op_relu_gradient}
 // variant: A=double B=float C=double R=double OPERATION={op_add,op_power}
 // variant: A={unsigned char} B={long long} C={long long} R=bool OPERATION=op_equal
 // One elementwise operation of two operands, each an array, an array of one element, or a number.

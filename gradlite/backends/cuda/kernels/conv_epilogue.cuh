@@ -2,6 +2,7 @@
 // which the last block merges.
 #pragma once
 #include "common.cuh"
+#include "last_block.cuh"
 
 enum Activation { LINEAR, RELU, SIGMOID, TANH };
 
@@ -41,20 +42,6 @@ template <int PARTS, int N, int THREADS, typename S> __device__ __forceinline__ 
     parts[n] = sum;
   }
   __syncthreads();
-}
-
-// Whether this block is the last of `blocks` to come here. It sees what the others wrote before, and leaves a zero in
-// the counter, as it found it.
-__device__ __forceinline__ bool is_last_block(int* counter, int blocks) {
-  __shared__ int last;
-  __threadfence();  // before the count tells others that the statistics are there
-  __syncthreads();
-  if (threadIdx.x == 0) last = atomicAdd(counter, 1) == blocks - 1;
-  __syncthreads();
-  if (!last) return false;
-  __threadfence();  // after the count, before reading what it stands for
-  if (threadIdx.x == 0) atomicExch(counter, 0);
-  return true;
 }
 
 // Mean and population variance of N channels from those of `groups` blocks, by the formulas and the two passes of

@@ -13,6 +13,9 @@
 // column go to m ^ 8 (k / 4 % 4), so 8 pixels x 4 groups of k meet 32 different banks. Reads are float4: a warp reads
 // 4 different ones of A and 8 of B, each in one wavefront.
 //
+// With STATISTICS a block leaves those of its pixels, and the last block of its channels merges them, unless there are
+// too many (conv_epilogue.cuh).
+//
 // Bytes: the image once from memory (9 times from L1 for a 3 x 3 kernel), w from L2, y once. 2 M N K operations.
 // Limit: arithmetic from about 16 channels on; below that memory.
 //
@@ -22,6 +25,7 @@
 // variant: T=float STAT=float BM=64 BN=64 BK=8 TM=4 TN=8 VEC_A=4 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 // variant: T=half_t STAT=float BM=32 BN=32 BK=8 TM=4 TN=4 VEC_A=1 VEC_B=1 VEC_Y=1 GRADIENT=1 ACTIVATION=3 STATISTICS=0
 // variant: T=double STAT=double BM=64 BN=64 BK=8 TM=4 TN=8 VEC_A=1 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=2 STATISTICS=1
+// variant: T=bfloat16_t STAT=float BM=128 BN=32 BK=8 TM=8 TN=4 VEC_A=1 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 #include "conv_epilogue.cuh"
 #include "conv_geometry.cuh"
 
@@ -211,7 +215,8 @@ conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
                        count, mean[j], squares);
     }
   }
-  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
     const int first = g.group * g.n_channels;
     merge_groups<BN, THREADS>(partials, mean_of_all, variance_of_all, gridDim.x, c.filters, first + n0,
                               first + g.n_channels, (C)g.pixels, [&](int block) {

@@ -10,8 +10,8 @@
 // The gradient is the same convolution of `gradient`, padded by 2 - padding, with the taps in reverse and channels and
 // filters in each other's place; w is read as it lies, as lines [n] of k.
 //
-// Macros: those of conv_tensor.cuh (WM a multiple of 16); TH, BN, STAGES; VEC_Y, GRADIENT, ACTIVATION, STATISTICS.
-// Needs one group, and channel counts and addresses that are multiples of a chunk.
+// Macros: those of conv_tensor.cuh (WM a multiple of 16); TH, BN, STAGES; VEC_Y, GRADIENT, ACTIVATION, STATISTICS (as
+// in conv_ffma.cu). Needs one group, and channel counts and addresses that are multiples of a chunk.
 // Shared memory: chunk q of pixel (or line of k) p lies at place q ^ (p / 4 % 2) of its two, so any 8 neighbouring
 // pixels meet every bank once, whatever the tap. Rows of the patch are 20 pixels apart.
 // Bytes: (1 + 2 / TH)(1 + 2 / 16) times the image for each BN channels, w for each block from L2, y once. 18 operations
@@ -24,6 +24,7 @@
 // variant sm_80+: PRECISION=TF32 T=float TH=8 BN=32 WM=32 WN=32 STAGES=2 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
 // variant sm_75+: PRECISION=FP16 T=half_t TH=16 BN={32,64} WM=64 WN=32 STAGES=2 VEC_Y=2 GRADIENT=1 ACTIVATION=0 STATISTICS=0
 // variant sm_75+: PRECISION=FP16 T=half_t TH=8 BN=32 WM=32 WN=32 STAGES=2 VEC_Y=2 GRADIENT=0 ACTIVATION=3 STATISTICS=1
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t TH=16 BN=32 WM=64 WN=32 STAGES=2 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
 #include "conv_tensor.cuh"
 
 const int TW = 16, HALO_W = TW + 2, HALO = (TH + 2) * HALO_W;
@@ -164,7 +165,8 @@ conv_halo(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
   const float count = (float)(min(TH, rows - y0) * min(TW, columns - x0));
   block_statistics<TH / ROWS, BN, THREADS>(sum, partials, count, warp_row * WM, column0, results - n0, n0, results,
                                            destination);
-  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
     merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, results, n0, results,
                               (float)((long long)c.images * rows * columns), [&](int block) {
                                 const int row_of_tiles = block / tiles_x % tiles_y, column_of_tiles = block % tiles_x;

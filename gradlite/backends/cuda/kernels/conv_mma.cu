@@ -6,7 +6,7 @@
 // WM x WN with mma.sync.
 //
 // Macros: those of conv_tensor.cuh; BM, BN, STAGES; VEC_A, VEC_B: elements of a copy, a chunk's or 1 (float only);
-// VEC_Y: 2 where pairs may be stored; GRADIENT, ACTIVATION, STATISTICS.
+// VEC_Y: 2 where pairs may be stored; GRADIENT, ACTIVATION, STATISTICS (as in conv_ffma.cu).
 // Shared memory per slab: A as lines of k, W as lines [k] of n forward and as lines [n] of k for the gradient. For a
 // warp tile of 64 x 32 a product costs 1.5 wavefronts of shared memory, about what an H100 has for mma.sync.
 // Bytes: every tap's pixels from L2 (9 times the image for 3 x 3: conv_halo.cu avoids that), w from L2, y once.
@@ -18,6 +18,7 @@
 // variant sm_80+: PRECISION=TF32 T=float BM=64 BN=32 WM=16 WN=32 STAGES=3 VEC_A=1 VEC_B=4 VEC_Y=2 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 // variant sm_80+: PRECISION=BF16 T=float BM=128 BN=64 WM=32 WN=32 STAGES=3 VEC_A=1 VEC_B=1 VEC_Y=1 GRADIENT=1 ACTIVATION=2 STATISTICS=0
 // variant sm_75+: PRECISION=FP16 T=half_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=3 STATISTICS=0
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
 #include "conv_tensor.cuh"
 
 const int THREADS = (BM / WM) * (BN / WN) * 32;
@@ -31,7 +32,7 @@ const int A_BYTES = BM * 64, B_BYTES = GRADIENT ? BN * 64 : SLAB * (BN + PAD) * 
 template <int VEC>
 __device__ __forceinline__ void copy_to_line(Chunk* tile, int line, int k, const T* p, const T* valid) {
   Chunk* chunk = tile + place(line, k / CHUNK);
-#if PRECISION != FP16
+#if !HALVES
   if (VEC == 1) {
     copy_element((float*)chunk + k % CHUNK, p, valid);
     return;
@@ -91,7 +92,7 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
       int k = slab * SLAB + line, n = n0 + b_chunk;
       if (k < k_size && n < g.n_channels) p = w + (long long)k * c.filters + g.group * g.n_channels + n;
       T* to = (T*)b + line * (BN + PAD) + b_chunk;
-#if PRECISION != FP16
+#if !HALVES
       if (VEC_B == 1) {
         copy_element(to, p, w);
         continue;
@@ -154,7 +155,8 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
   const float count = (float)min((long long)BM, g.pixels - m0);
   block_statistics<BM / WM, BN, THREADS>(sum, partials, count, row0, column0, g.n_channels - n0, channel0, c.filters,
                                          destination);
-  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x)) {
+  __shared__ int last;
+  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
     merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, c.filters, channel0, (g.group + 1) * g.n_channels,
                               (float)g.pixels, [&](int block) {
                                 return min((long long)BM, g.pixels - (long long)block * BM);

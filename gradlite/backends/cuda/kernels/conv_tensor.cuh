@@ -1,13 +1,13 @@
 // What convolutions on tensor cores share: tiles in shared memory, fragments of them, and the epilogue.
 //
-// Macros: PRECISION, one of TF32 and BF16 (both with float32 in memory, rounded when a fragment is loaded) and FP16
-// (float16 in memory); T, the element type; WM x WN, the part of the result that a warp computes.
+// Macros: PRECISION, one of TF32 and BF16 (both with float32 in memory, rounded when a fragment is loaded), FP16 and
+// HALF_BF16 (float16 and bfloat16 in memory); T, the element type; WM x WN, the part of the result that a warp computes.
 //
 // Tiles are counted in chunks of 16 bytes. A line of 64 bytes (a slab: 16 floats or 32 halves of one pixel) is 4
 // chunks; chunk q of line r lies at place q ^ (r / 2 % 4), so that ldmatrix, which reads a chunk of 8 lines at once,
 // and copies, which write 2 whole lines at once, meet every bank once. A step is 32 bytes of k: 8 floats or 16 halves.
 //
-// bfloat16 takes two steps of floats as one: the order of k within a product is free as long as both factors have the
+// BF16 takes two steps of floats as one: the order of k within a product is free as long as both factors have the
 // same, so lane t's k = t, t + 4 of a step, where ldmatrix puts them, become its neighbouring pair.
 #pragma once
 #include "conv_epilogue.cuh"
@@ -16,6 +16,8 @@
 #define TF32 0
 #define BF16 1
 #define FP16 2
+#define HALF_BF16 3
+#define HALVES (PRECISION == FP16 || PRECISION == HALF_BF16)
 
 struct __align__(16) Chunk {
   unsigned words[4];
@@ -116,7 +118,7 @@ template <typename Address> __device__ __forceinline__ void load_b_lines_of_k(un
 // line is 8 elements longer than a multiple of 32, so 4 lines x 8 columns meet every bank once. Halves, by ldmatrix.
 template <typename Line> __device__ __forceinline__ void load_b_lines_of_n(unsigned (&b)[2][2], Line line) {
   const int lane = threadIdx.x % 32;
-#if PRECISION == FP16
+#if HALVES
   unsigned both[4];
   ldmatrix_4_transposed(both, line(lane % 16) + lane / 16 * 8);
   b[0][0] = both[0], b[0][1] = both[1];
@@ -139,7 +141,7 @@ template <typename Line> __device__ __forceinline__ void load_b_lines_of_n(unsig
 // Factor a, 16 lines x one product's k, from lines [k] of m; `line(k)` points to column 0 of the 16. As above.
 template <typename Line> __device__ __forceinline__ void load_a_lines_of_m(unsigned (&a)[4], Line line) {
   const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-#if PRECISION == FP16
+#if HALVES
   ldmatrix_4_transposed(a, line(lane / 16 * 8 + lane % 8) + lane / 8 % 2 * 8);
 #elif PRECISION == BF16
 #pragma unroll
@@ -156,7 +158,7 @@ template <typename Line> __device__ __forceinline__ void load_a_lines_of_m(unsig
 __device__ __forceinline__ void multiply(float (&d)[4], const unsigned (&a)[4], const unsigned (&b)[2]) {
 #if PRECISION == TF32
   mma_tf32(d, a, b);
-#elif PRECISION == BF16
+#elif PRECISION == BF16 || PRECISION == HALF_BF16
   mma_bf16(d, a, b);
 #elif __CUDA_ARCH__ >= 800
   mma_f16(d, a, b);

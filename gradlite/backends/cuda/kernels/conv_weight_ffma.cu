@@ -19,6 +19,7 @@
 // variant: T=float RESULT=float BM=32 BN=32 BP=8 TM=4 TN=4 VEC_A=1 VEC_B=4
 // variant: T=half_t RESULT=half_t BM=64 BN=32 BP=8 TM=4 TN=4 VEC_A=4 VEC_B=1
 // variant: T=double RESULT=double BM=64 BN=64 BP=8 TM=4 TN=8 VEC_A=4 VEC_B=4
+// variant: T=bfloat16_t RESULT=float BM=32 BN=32 BP=8 TM=4 TN=4 VEC_A=1 VEC_B=4
 #include "conv_bias.cuh"
 #include "conv_geometry.cuh"
 

@@ -20,6 +20,7 @@
 // variant sm_80+: PRECISION=TF32 T=float RESULT=float CB=32 BN=64 SLICES=2 TH=8
 // variant sm_75+: PRECISION=FP16 T=half_t RESULT=half_t CB=16 BN=32 SLICES=4 TH=8
 // variant sm_75+: PRECISION=FP16 T=half_t RESULT=float CB=32 BN=64 SLICES=2 TH=8
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=float CB=32 BN=64 SLICES=2 TH=8
 #define WM 16
 #define WN 32
 #define ACTIVATION 0

@@ -16,6 +16,7 @@
 // variant sm_80+: PRECISION={TF32,BF16} T=float RESULT=float BM=64 BN=64 WM=32 WN=32 BP=16 STAGES=3 VEC_A={1,4} VEC_B=4
 // variant sm_80+: PRECISION=TF32 T=float RESULT=float BM=32 BN=32 WM=16 WN=16 BP=16 STAGES=3 VEC_A=1 VEC_B=4
 // variant sm_75+: PRECISION=FP16 T=half_t RESULT=half_t BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=bfloat16_t BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
 #define ACTIVATION 0
 #define STATISTICS 0
 #define VEC_Y 1
@@ -28,7 +29,7 @@ const int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_PASSES = (BP + B
 const int A_LINE = BM + PAD, B_LINE = BN + PAD, STAGE_SIZE = BP * (A_LINE + B_LINE);
 
 template <int VEC> __device__ __forceinline__ void copy_to(T* shared, const T* p, const T* valid) {
-#if PRECISION != FP16
+#if !HALVES
   if (VEC == 1) {
     copy_element(shared, p, valid);
     return;

@@ -6,7 +6,8 @@
 
 // p -= lr g
 extern "C" __global__ void sgd(T* parameter, const T* __restrict__ gradient, const L* __restrict__ learning_rate,
-                               long long size) {
+                               long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate);
   Real p[4];
@@ -21,7 +22,8 @@ extern "C" __global__ void sgd(T* parameter, const T* __restrict__ gradient, con
 // v = momentum v - lr g; p += v, or p += momentum v - lr g with Nesterov's look-ahead.
 extern "C" __global__ void sgd_momentum(T* parameter, const T* __restrict__ gradient, T* velocity,
                                         const L* __restrict__ learning_rate, double momentum, bool nesterov,
-                                        long long size) {
+                                        long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate);
   Real p[4];
@@ -43,8 +45,9 @@ extern "C" __global__ void sgd_momentum(T* parameter, const T* __restrict__ grad
 // s = rho s + (1 - rho) g**2; p -= lr g / sqrt(s + epsilon). With `average`, the mean of g: sqrt(s - average**2 +
 // epsilon). With `momentum_buffer`: b = momentum b + the step above, which then is what p loses.
 extern "C" __global__ void rmsprop(T* parameter, const T* __restrict__ gradient, T* square, T* average,
-                                   T* momentum_buffer, const L* __restrict__ learning_rate, double rho,
-                                   double momentum, double epsilon, long long size) {
+                                   T* momentum_buffer, const L* __restrict__ learning_rate, double rho, double momentum,
+                                   double epsilon, long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate), kept = (Real)rho, added = (Real)(1.0 - rho);
   Real p[4];
@@ -80,7 +83,8 @@ extern "C" __global__ void rmsprop(T* parameter, const T* __restrict__ gradient,
 
 // a += g**2; p -= lr g / sqrt(a + epsilon)
 extern "C" __global__ void adagrad(T* parameter, const T* __restrict__ gradient, T* accumulator,
-                                   const L* __restrict__ learning_rate, double epsilon, long long size) {
+                                   const L* __restrict__ learning_rate, double epsilon, long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate);
   Real p[4];
@@ -100,7 +104,9 @@ extern "C" __global__ void adagrad(T* parameter, const T* __restrict__ gradient,
 
 // s = rho s + (1 - rho) g**2; d = g sqrt(e + epsilon) / sqrt(s + epsilon); e = rho e + (1 - rho) d**2; p -= lr d.
 extern "C" __global__ void adadelta(T* parameter, const T* __restrict__ gradient, T* square, T* delta_square,
-                                    const L* __restrict__ learning_rate, double rho, double epsilon, long long size) {
+                                    const L* __restrict__ learning_rate, double rho, double epsilon, long long size,
+                                    const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate), kept = (Real)rho, added = (Real)(1.0 - rho);
   Real p[4];
@@ -124,8 +130,9 @@ extern "C" __global__ void adadelta(T* parameter, const T* __restrict__ gradient
 }
 
 // p -= lr sign(b1 m + (1 - b1) g); m = b2 m + (1 - b2) g
-extern "C" __global__ void lion(T* parameter, const T* __restrict__ gradient, T* m,
-                                const L* __restrict__ learning_rate, double beta_1, double beta_2, long long size) {
+extern "C" __global__ void lion(T* parameter, const T* __restrict__ gradient, T* m, const L* __restrict__ learning_rate,
+                                double beta_1, double beta_2, long long size, const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real rate = rate_of(learning_rate);
   Real p[4];
@@ -144,8 +151,9 @@ extern "C" __global__ void lion(T* parameter, const T* __restrict__ gradient, T*
 }
 
 // p -= p rate lr
-extern "C" __global__ void weight_decay(T* parameter, const L* __restrict__ learning_rate, double rate,
-                                        long long size) {
+extern "C" __global__ void weight_decay(T* parameter, const L* __restrict__ learning_rate, double rate, long long size,
+                                        const int* go) {
+  if (skipped(go)) return;
   const long long i = first_four();
   const Real decay = rounded((Real)(load(*learning_rate) * (compute<L>::type)rate));
   Real p[4];

@@ -1,4 +1,4 @@
-// variant: T={float,half_t} S=float WIDTH={1,4}
+// variant: T={float,half_t,bfloat16_t} S=float WIDTH={1,4}
 // variant: T=double S=double WIDTH={1,2}
 // Dropout: x / keep where the element's random word is at least the threshold, else 0. Its own derivative.
 //

@@ -13,6 +13,7 @@
 //   COLUMN_SUMS                also the sums over k of B's columns: B is a gradient, they are the bias's
 #pragma once
 #include "common.cuh"
+#include "last_block.cuh"
 
 // Activations; the numbers are those of gemm.py.
 #define NONE 0
@@ -92,14 +93,7 @@ __device__ __forceinline__ bool sum_of_slices(C (&sums)[COUNT], C* workspace, in
 #pragma unroll
   for (int i = 0; i < COUNT; i++) mine[i * THREADS] = sums[i];
 
-  int* last = (int*)scratch;
-  __threadfence();  // before the count tells others that the sums are there
-  __syncthreads();
-  if (threadIdx.x == 0) *last = atomicAdd(counters + blockIdx.x, 1) == slices - 1;
-  __syncthreads();
-  if (!*last) return false;
-  __threadfence();  // after the count, before reading what it stands for
-  if (threadIdx.x == 0) atomicExch(counters + blockIdx.x, 0);
+  if (!is_last_block(counters + blockIdx.x, slices, (int*)scratch)) return false;
   // Sums of as many slices on their way at once as registers allow: each takes as long as L2 does.
   const int FIT = 256 / sizeof(C) / COUNT, AHEAD = FIT < 1 ? 1 : FIT > 8 ? 8 : FIT;
 #pragma unroll

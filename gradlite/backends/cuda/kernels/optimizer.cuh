@@ -9,6 +9,9 @@
 
 typedef compute<T>::type Real;
 
+// Whether the step is to be left out, its gradients being infinite: then an update returns at once. Null: never.
+__device__ __forceinline__ bool skipped(const int* go) { return go && *go == 0; }
+
 // As the array module rounds an intermediate result to the parameters' type.
 __device__ __forceinline__ Real rounded(Real x) { return load(store<T>(x)); }
 

@@ -1,4 +1,4 @@
-// variant: T={float,half_t} S=float I={unsigned char} WIDTH={1,4} KH=2 KW=2 SH=2 SW=2
+// variant: T={float,half_t,bfloat16_t} S=float I={unsigned char} WIDTH={1,4} KH=2 KW=2 SH=2 SW=2
 // variant: T=double S=double I={unsigned char} WIDTH=2 KH=3 KW=3 SH=2 SW=2
 // variant: T=float S=float I=int WIDTH=1 KH=17 KW=17 SH=3 SW=2
 // Pooling of images (n, h, w, c): the largest element or the mean of every window, and their gradients.

@@ -1,4 +1,5 @@
 // variant: T={float,half_t} C=float R=float REDUCTION={Sum,LogSumExp}
+// variant: T=bfloat16_t C=float R=bfloat16_t REDUCTION=Sum
 // variant: T=float C=float R={long long} REDUCTION=ArgMax
 // variant: T=double C=double R=double REDUCTION={Mean,Max,LogSumExp}
 // variant: T=bool C=bool R={long long} REDUCTION=CountNonzero

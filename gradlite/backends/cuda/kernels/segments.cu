@@ -1,4 +1,4 @@
-// variant: T={float,half_t,unsigned char}
+// variant: T={float,half_t,bfloat16_t,unsigned char}
 // Many arrays copied into one by a single launch: flattened one after the other, or joined along an axis.
 //
 // The table of arrays is a parameter of the kernel, so nothing is copied to the device beforehand. Each array is

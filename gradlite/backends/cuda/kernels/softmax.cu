@@ -1,6 +1,6 @@
 // variant: T=float TEAM={8,32,256}
 // variant: T=double TEAM=32
-// variant: T=half_t TEAM=256
+// variant: T={half_t,bfloat16_t} TEAM=256
 // Softmax, its logarithm and their gradients over the last axis.
 //
 // A team of threads a row (team.cuh): 8 up to 16 columns, a warp up to 1024, else a block. The row is read again from

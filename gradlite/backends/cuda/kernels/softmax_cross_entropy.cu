@@ -98,25 +98,42 @@ __device__ __forceinline__ S block_sum(S x) {
   return sum;
 }
 
-// The mean loss, its gradient in the logits (times *scale, unless that is null) and the probabilities at once. The
-// only block of a grid writes the loss; of several, each leaves the sum of its rows in `parts`, for mean_of_parts.
-__device__ __forceinline__ void mean_loss(const T* __restrict__ logits, const L* __restrict__ labels, const T* scale,
-                                          T* loss, T* __restrict__ gradient, T* probabilities, S* __restrict__ parts,
-                                          int rows, int columns) {
+// The mean loss, its gradient in the logits (times *scale, unless that is null) and the probabilities at once. The only
+// block of a grid writes the loss; of several, each leaves the sum of its rows in `parts`, for mean_of_parts. Sums of
+// products are written as multiply_add: the same bits in every kernel that this is a part of.
+template <bool ROWS, typename Label>
+__device__ __forceinline__ void mean_loss(const T* __restrict__ logits, const Label* __restrict__ labels,
+                                          const T* scale, T* loss, T* __restrict__ gradient, T* probabilities,
+                                          S* __restrict__ parts, int rows, int columns) {
   int teams = blockDim.x / TEAM;
   S sum = 0, share = S(1) / rows, factor = scale ? load(*scale) : S(1);
   for (long long start = (long long)blockIdx.x * teams; start < rows; start += (long long)gridDim.x * teams) {
-    long long row = start + threadIdx.x / TEAM, first = row * columns;
+    long long row = start + threadIdx.x / TEAM, first = row * columns, label = 0;
     int mine = row < rows ? columns : 0;
-    long long label = row < rows ? (long long)labels[row] : 0;
     Row found = summary(logits + first, mine);
+    S weight = 1, log_sum = logarithm(found.sum), part = 0;
+    if constexpr (ROWS) {
+      weight = 0;
+      for (int j = team_thread(); j < mine; j += TEAM) weight += load(labels[first + j]);
+      weight = team_sum(weight);
+    } else if (mine > 0) {
+      label = (long long)labels[row];
+    }
     for (int j = team_thread(); j < mine; j += TEAM) {
-      S p = exponential(load(logits[first + j]) - found.largest) / found.sum;
+      S shifted = load(logits[first + j]) - found.largest, p = exponential(shifted) / found.sum, difference;
+      if constexpr (ROWS) {
+        S own = load(labels[first + j]);
+        part = multiply_add(own, shifted - log_sum, part);
+        difference = multiply_add(p, weight, -own);
+      } else {
+        difference = p - (j == label ? 1 : 0);
+      }
       probabilities[first + j] = store<T>(p);
       // Rounded before it is scaled, as if another kernel did that.
-      gradient[first + j] = store<T>(load(store<T>((p - (j == label ? 1 : 0)) * share)) * factor);
+      gradient[first + j] = store<T>(load(store<T>(difference * share)) * factor);
     }
-    if (mine > 0 && team_thread() == 0) sum += loss_of(logits + first, found, label, columns);
+    if constexpr (ROWS) part = team_sum(part);
+    if (mine > 0 && team_thread() == 0) sum += ROWS ? 0 - part : loss_of(logits + first, found, label, columns);
   }
   sum = block_sum(sum);
   if (threadIdx.x == 0 && !parts) loss[0] = store<T>(sum / rows);
@@ -128,19 +145,43 @@ extern "C" __global__ void sparse_softmax_cross_entropy_loss(const T* __restrict
                                                              const T* __restrict__ scale, T* __restrict__ loss,
                                                              T* __restrict__ gradient, T* __restrict__ probabilities,
                                                              S* __restrict__ parts, int rows, int columns) {
-  mean_loss(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
+  mean_loss<false>(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
 }
 
-// The same for a grid of one block, which then adds to totals, among them of the loss and of the rows whose most
-// probable class is the label. Both are read again, so they are not __restrict__.
-extern "C" __global__ void __launch_bounds__(1024)
-sparse_softmax_cross_entropy_totals(const T* __restrict__ logits, const L* __restrict__ labels,
-                                    const T* __restrict__ scale, T* loss, T* __restrict__ gradient, T* probabilities,
-                                    Totals totals, bool counts, int rows, int columns) {
-  mean_loss(logits, labels, scale, loss, gradient, probabilities, nullptr, rows, columns);
+extern "C" __global__ void softmax_cross_entropy_loss(const T* __restrict__ logits, const T* __restrict__ labels,
+                                                      const T* __restrict__ scale, T* __restrict__ loss,
+                                                      T* __restrict__ gradient, T* __restrict__ probabilities,
+                                                      S* __restrict__ parts, int rows, int columns) {
+  mean_loss<true>(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
+}
+
+// The same for a grid of one block, which then adds to totals, among them of the loss and of the rows whose largest
+// score is the label's: of the logits or of the probabilities. What is read again is not __restrict__.
+enum { COUNT_NOTHING, COUNT_PROBABILITIES, COUNT_LOGITS };
+
+template <bool ROWS, typename Label>
+__device__ __forceinline__ void loss_and_totals(const T* logits, const Label* labels, const T* scale, T* loss,
+                                                T* gradient, T* probabilities, const Totals& totals, int counted,
+                                                int rows, int columns) {
+  mean_loss<ROWS>(logits, labels, scale, loss, gradient, probabilities, nullptr, rows, columns);
   __syncthreads();
-  const long long correct = counts ? correct_rows(labels, probabilities, rows, columns) : 0;
+  long long correct = 0;
+  if (counted != COUNT_NOTHING) {
+    correct = correct_rows<ROWS>(labels, counted == COUNT_LOGITS ? logits : probabilities, rows, columns);
+  }
   add_totals(totals, correct);
+}
+
+extern "C" __global__ void __launch_bounds__(1024)
+sparse_softmax_cross_entropy_totals(const T* logits, const L* labels, const T* scale, T* loss, T* gradient,
+                                    T* probabilities, Totals totals, int counted, int rows, int columns) {
+  loss_and_totals<false>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
+}
+
+extern "C" __global__ void __launch_bounds__(1024)
+softmax_cross_entropy_totals(const T* logits, const T* labels, const T* scale, T* loss, T* gradient, T* probabilities,
+                             Totals totals, int counted, int rows, int columns) {
+  loss_and_totals<true>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
 }
 
 extern "C" __global__ void mean_of_parts(const S* __restrict__ parts, T* __restrict__ loss, int count, int rows) {

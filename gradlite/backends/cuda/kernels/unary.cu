@@ -1,4 +1,4 @@
-// variant: A={float,half_t} R={float,half_t} C=float OPERATION={op_identity,op_sigmoid}
+// variant: A={float,half_t,bfloat16_t} R={float,half_t,bfloat16_t} C=float OPERATION={op_identity,op_sigmoid}
 // variant: A=double R=double C=double OPERATION={op_erf,op_sin}
 // variant: A={unsigned char} R=float C={unsigned char} OPERATION=op_identity
 // One elementwise operation of one array; also conversions and copies, whose operation is the identity.

@@ -158,10 +158,9 @@ def unit_of_image(unit: int, height: int, width: int, oh: int, c: int) -> int:
 
 
 @helper
-def kept_of_unit(room: int, first: int, count: int, state: int, threshold: int) -> int:
-    """Draw the bytes of ``count`` elements from ``first`` on; where the first of them lies. ``room`` holds the words of
-    ``ELEMENTS`` elements and then the bytes."""
-    kept = room + FLOAT * ELEMENTS
+def draw_unit(room: int, kept: int, first: int, count: int, state: int, threshold: int) -> int:
+    """Draw the bytes of ``count`` elements from ``first`` on; where the first of them lies, at or just behind ``kept``.
+    ``room`` is that for the words of ``ELEMENTS`` elements."""
     counter, stop = first // 4, (first + count + 3) // 4
     for chunk in range((stop - counter + COUNTERS - 1) // COUNTERS):
         start = counter + chunk * COUNTERS
@@ -172,7 +171,8 @@ def kept_of_unit(room: int, first: int, count: int, state: int, threshold: int) 
 @body
 def apply(part: int, parts: int, words: Any) -> None:
     """Words: pixels of the output, those of a unit, c, x, height and width of an image and rows of its output (or 0
-    where nothing is pooled), scale, shift, state (or 0), threshold, y, index, room, its bytes a part."""
+    where nothing is pooled), scale, shift, state (or 0), threshold, y, index,
+    room for words and for a unit's bytes, its size a part."""
     total, pixels, c, x, height, width, oh = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     scale, shift, state, threshold, y, index = words[7], words[8], words[9], words[10], words[11], words[12]
     room = words[13] + words[14] * part
@@ -181,7 +181,9 @@ def apply(part: int, parts: int, words: Any) -> None:
         n = min(pixels, total - unit * pixels)
         element = unit * pixels * c
         source = x + (unit_of_image(unit, height, width, oh, c) if oh != 0 else FLOAT * element)
-        kept = kept_of_unit(room, element, n * c, state, threshold) if state != 0 else 0
+        kept = 0
+        if state != 0:
+            kept = draw_unit(room, room + FLOAT * ELEMENTS, element, n * c, state, threshold)
         for group in range((c + GROUP - 1) // GROUP):
             j = group * GROUP
             at, size = FLOAT * j, min(GROUP, c - j)
@@ -201,7 +203,7 @@ def apply(part: int, parts: int, words: Any) -> None:
 @body
 def sums_of_gradient(part: int, parts: int, words: Any) -> None:
     """Words: as those of ``apply`` up to the rows of the output, then mean, gradient, index, state, threshold, totals
-    (float64, a row of 2 c a part), room, its bytes a part."""
+    (float64, a row of 2 c a part), room for sums and words, its size a part, where a unit's bytes go, their number."""
     total, pixels, c, x, height, width, oh = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     mean, g, index, state, threshold = words[7], words[8], words[9], words[10], words[11]
     totals, sums_at = words[12] + DOUBLE * 2 * c * part, words[13] + words[14] * part
@@ -213,7 +215,9 @@ def sums_of_gradient(part: int, parts: int, words: Any) -> None:
         n = min(pixels, total - unit * pixels)
         element = unit * pixels * c
         source = x + (unit_of_image(unit, height, width, oh, c) if oh != 0 else FLOAT * element)
-        kept = kept_of_unit(room, element, n * c, state, threshold) if state != 0 else 0
+        kept = 0
+        if state != 0:
+            kept = draw_unit(room, words[15] + words[16] * unit, element, n * c, state, threshold)
         for group in range((c + GROUP - 1) // GROUP):
             j = group * GROUP
             at, size, row = FLOAT * j, min(GROUP, c - j), width * c
@@ -312,20 +316,27 @@ def without_gradient(pixels: int, c: int, x: int, slope: int, offset: int, maske
 
 @body
 def apply_gradient(part: int, parts: int, words: Any) -> None:
-    """Words: as those of ``apply`` up to the rows of the output, then gradient, index, state, threshold, scale, slope,
-    offset, whether x is a relu's output and dx the gradient in front of it, dx, room, its bytes a part."""
+    """Words: as those of ``apply`` up to the rows of the output, then gradient, index, state (or 0), scale, slope,
+    offset, whether x is a relu's output and dx the gradient in front of it, dx, where a unit's bytes are, their number.
+    """
     total, pixels, c, x, height, width, oh = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
-    g, index, state, threshold = words[7], words[8], words[9], words[10]
-    slope, offset, masked, dx = words[12], words[13], words[14], words[15]
-    factors = words[11], slope, offset
-    room = words[16] + words[17] * part
+    g, index, state, slope, offset, masked, dx = (
+        words[7],
+        words[8],
+        words[9],
+        words[11],
+        words[12],
+        words[13],
+        words[14],
+    )
+    factors = words[10], slope, offset
     first, last = share((total + pixels - 1) // pixels, part, parts)
     for unit in range(first, last):
         n = min(pixels, total - unit * pixels)
         element = unit * pixels * c
         where = unit_of_image(unit, height, width, oh, c) if oh != 0 else FLOAT * element
         source, goal, row = x + where, dx + where, width * c
-        kept = kept_of_unit(room, element, n * c, state, threshold) if state != 0 else 0
+        kept = words[15] + words[16] * unit + element % 4
         gradient, place = g + FLOAT * element, index + element
         if masked != 0:
             apply_to_unit_masked(oh != 0, state != 0, n, c, row, source, gradient, place, kept, factors, goal)

@@ -189,6 +189,12 @@ def mean(part: int, parts: int, words: Any) -> None:
 
 
 @body
+def mean_of_singles(part: int, parts: int, words: Any) -> None:
+    """Words: n, numbers (float32), their mean, summed in float64."""
+    floats(words[2], 1)[0] = np.float32(total_of(words[1], words[0]) / words[0])
+
+
+@body
 def sparse_cross_entropy(part: int, parts: int, words: Any) -> None:
     """Words: rows, k, logits, labels, their type, losses (float64), p, losses (float32)."""
     first, last = share(words[0], part, parts)
