@@ -19,7 +19,7 @@ STATE = np.array([2**63 + 11, 5, 2**32 + 9], np.uint64)
 # Shape, pooling and rate: whole vectors and ragged channels, odd images, one row, wide and narrow.
 CASES = [
     *[((3, 5), ALONE, rate) for rate in (0.0, 0.3)],
-    *[((1, 600), ALONE, rate) for rate in (0.0, 0.5)],
+    *[((2, 600), ALONE, rate) for rate in (0.0, 0.5)],
     *[((32, 512), ALONE, rate) for rate in (0.0, 0.5)],
     *[((2, 5, 7, 3), pooling, rate) for pooling in (ALONE, PAIRS) for rate in (0.0, 0.3)],
     *[((6, 8, 8, 32), pooling, rate) for pooling in (ALONE, PAIRS) for rate in (0.0, 0.25)],
@@ -186,3 +186,5 @@ def test_what_is_left_to_numpy():
     assert not planned(x, pooling=PAIRS | {"strides": (1, 1)})
     assert not planned(x, pooling=PAIRS | {"padding": ((0, 1), (0, 0))})
     assert not planned(x[:, :1].copy(), pooling=PAIRS)
+    row = np.ones((1, 8), np.float32)
+    assert normalization.batch_norm_gradient(row, row, gamma, row[0], row[0], epsilon=1e-3) is None, "exactly 0"
