@@ -58,7 +58,7 @@ class Slow(keras.callbacks.Callback):
 
 
 def test_reading_and_computing_overlap() -> None:
-    each, count = 0.03, 12
+    each, count = 0.06, 10
 
     def slow() -> Iterator[Any]:
         for _ in range(count):
