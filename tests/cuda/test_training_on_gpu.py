@@ -12,7 +12,7 @@ import pytest
 from devices import emulated
 
 import gradlite
-from gradlite import keras
+from gradlite import config, keras
 from gradlite.keras import layers
 
 only_emulated = pytest.mark.skipif(not emulated(), reason="looks into the stand-in for CuPy")
@@ -125,8 +125,16 @@ def test_two_runs_from_a_seed_have_the_same_bits(gpu, name):
     assert runs[0] == runs[1]
 
 
+@pytest.fixture
+def plain_sums():
+    """No Winograd: the first steps of Adam move a weight by its gradient's sign, and make much of small roundings."""
+    config.set_winograd(False)
+    yield
+    config.set_winograd(True)
+
+
 @EACH
-def test_fit_evaluate_and_predict_agree_with_the_cpu(gpu, name):
+def test_fit_evaluate_and_predict_agree_with_the_cpu(gpu, name, plain_sums):
     x, y = LECTURES[name].data(2)
     found = {}
     for device in ("cpu", "gpu"):
