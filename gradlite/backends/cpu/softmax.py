@@ -44,7 +44,7 @@ def softmax_cross_entropy_loss(logits: Any, labels: Any, *, out: Any = None) -> 
     total = gradient.sum(axis=1, keepdims=True)
     p -= np.log(total)
     np.multiply(p, labels, out=p)
-    loss[...] = -p.sum(axis=1).mean(dtype=np.float64)
+    loss[...] = 0 - p.sum(axis=1).mean(dtype=np.float64)
     np.divide(gradient, total, out=p)
     np.multiply(p, labels.sum(axis=1, keepdims=True), out=gradient)
     gradient -= labels

@@ -172,13 +172,13 @@ __device__ __forceinline__ void loss_and_totals(const T* logits, const Label* la
   add_totals(totals, correct);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
 sparse_softmax_cross_entropy_totals(const T* logits, const L* labels, const T* scale, T* loss, T* gradient,
                                     T* probabilities, Totals totals, int counted, int rows, int columns) {
   loss_and_totals<false>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
 }
 
-extern "C" __global__ void __launch_bounds__(1024)
+extern "C" __global__ void __launch_bounds__(1024, 1)
 softmax_cross_entropy_totals(const T* logits, const T* labels, const T* scale, T* loss, T* gradient, T* probabilities,
                              Totals totals, int counted, int rows, int columns) {
   loss_and_totals<true>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
