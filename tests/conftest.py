@@ -10,8 +10,9 @@ from devices import DEVICES, backend_named
 from hypothesis import HealthCheck, settings
 
 import gradlite
-from gradlite import config
+from gradlite import config, keras
 from gradlite.backends import Backend
+from gradlite.keras import dtype_policies
 
 settings.register_profile(
     "repeatable",
@@ -51,12 +52,16 @@ def each_device(backend: Backend) -> Iterator[str]:
 
 
 @pytest.fixture(autouse=True)
-def exact() -> Iterator[None]:
-    """Products in exact float32, unless a test asks for less."""
-    before = config.get_matmul_precision()
+def settings_of_the_process(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Products in exact float32, unless a test asks for less; no test changes what the next one finds."""
+    precision, device, floatx = config.get_matmul_precision(), gradlite.get_device(), keras.backend.floatx()
+    monkeypatch.setattr(dtype_policies, "_policy", dtype_policies._policy)
     config.set_matmul_precision("highest")
     yield
-    config.set_matmul_precision(before)
+    config.set_matmul_precision(precision)
+    config.set_winograd(True)
+    keras.backend.set_floatx(floatx)
+    gradlite.set_device(device)
 
 
 @pytest.fixture
