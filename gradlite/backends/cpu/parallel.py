@@ -61,7 +61,7 @@ def begin_serving(team: Team, threads: int) -> bool:
 
 def end_serving() -> None:
     """Give the pool back. Its threads go on looking for native work for a while, which keeps nobody else from it."""
-    _pool.busy.release()
+    _pool.end_serving()
 
 
 def get_num_threads() -> int:
@@ -158,6 +158,10 @@ def _error_of(function: Part, t: int, threads: int) -> BaseException | None:
 class Team(Protocol):
     """Native code that threads of the pool serve, coming back when it has nothing more for them."""
 
+    def begin(self) -> None: ...
+
+    def end(self) -> None: ...
+
     def serve(self, t: int, threads: int) -> None: ...
 
     def dismiss(self, leave: bool) -> None: ...
@@ -191,13 +195,19 @@ class _Pool:
             return False
         try:
             self.team = team
+            team.begin()
             for t, worker in enumerate(self._hired(threads - 1), 1):
                 if worker.finished:  # and asleep
                     worker.start(team.serve, t, threads)
         except BaseException:
-            self.busy.release()
+            self.end_serving()
             raise
         return True
+
+    def end_serving(self) -> None:
+        if self.team is not None:
+            self.team.end()
+        self.busy.release()
 
     def run(self, function: Part, threads: int) -> None:
         if getattr(_local, "inside", False) or not self.busy.acquire(blocking=False):

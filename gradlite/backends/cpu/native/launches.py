@@ -20,11 +20,11 @@ from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.native.compiler import address_of
 
 # Words of 64 bits: the team's control block (see team.ll), and which of them tells threads to leave.
-CONTROL_WORDS = 32
-LEAVE = 24
+CONTROL_WORDS = 40
+LEAVE, RUNNING = 24, 32
 # Looks at the ticket before a thread that finds nothing goes to sleep: some 200 microseconds. Steps follow each other
 # faster than that, and waking a thread up takes a quarter of it.
-PATIENCE = 4000
+PATIENCE = 8000
 ALIGNMENT = 64
 
 
@@ -207,6 +207,17 @@ class _Team:
     def serve(self, t: int, threads: int) -> None:
         """Compute parts in this thread until nothing has come for a while."""
         self._serve(self._address, PATIENCE)
+        # Who lost patience just before a list began, and then waited for the interpreter, is still counted on.
+        while self._control[RUNNING]:
+            self._serve(self._address, PATIENCE)
+
+    def begin(self) -> None:
+        """A list is about to run."""
+        self._control[RUNNING] = 1
+
+    def end(self) -> None:
+        """It has run."""
+        self._control[RUNNING] = 0
 
     def dismiss(self, leave: bool) -> None:
         """Have serving threads return to the pool, or allow them to serve again."""

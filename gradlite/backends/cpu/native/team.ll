@@ -11,6 +11,7 @@
 ;    8  parts that are done
 ;   16  function, 17 arguments: of the launch on the ticket
 ;   24  leave: not 0 where serving threads are to return
+;   32  running: not 0 from before a list runs to its end, so that threads wait out what has one part only
 
 ; The part that this thread is to compute, in the low 16 bits, under the number of parts; -1 where none is left.
 define internal i64 @claim(ptr %control) {
@@ -134,10 +135,12 @@ end:
   ret void
 }
 
-; Computes parts of whatever is published, until told to leave, or until `patience` looks in a row found nothing.
+; Computes parts of whatever is published, until told to leave, or until `patience` looks in a row found nothing and no
+; list is running.
 define void @gradlite_team_serve(ptr %control, i64 %patience) {
 entry:
   %leave.at = getelementptr i64, ptr %control, i64 24
+  %running.at = getelementptr i64, ptr %control, i64 32
   br label %look
 look:
   %idle = phi i64 [ 0, %entry ], [ 0, %work ], [ %idle.next, %pause ]
@@ -152,7 +155,10 @@ idly:
   %stay = icmp eq i64 %leave, 0
   %idle.next = add i64 %idle, 1
   %patient = icmp slt i64 %idle.next, %patience
-  %again = and i1 %stay, %patient
+  %running = load atomic i64, ptr %running.at monotonic, align 8
+  %is.running = icmp ne i64 %running, 0
+  %wanted = or i1 %patient, %is.running
+  %again = and i1 %stay, %wanted
   br i1 %again, label %pause, label %end
 pause:
   call void @pause()
