@@ -15,8 +15,9 @@ DEPTH = 256
 SLAB_BYTES = 32 << 10
 # Packing pays when more rows than this use what was packed.
 FEW_ROWS = 64
-# Fewer rows than this are a matter of reading the right factor, which BLAS has kernels for.
+# Fewer rows than this are a matter of reading the right factor, whose numbers take as long as so many operations.
 FEWEST_ROWS = 4
+OF_MEMORY = 8.0
 
 
 def product(
@@ -73,9 +74,10 @@ def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out:
         return None
     k, n = kernel.shape
     m = x.size // k
-    if m < FEWEST_ROWS:
-        return None
     out = np.empty((*x.shape[:-1], n), np.float32) if out is None else out
+    if m < FEWEST_ROWS:
+        parts = min(threads_for(OF_MEMORY * m * k * n), -(-n // host_target().lanes))
+        return Plan(out, [Launch("products.few_rows", parts, (m, n, k, x, kernel, bias, activation == "relu", out))])
     launch = product((m, n, k), x, (k, 1), kernel, (n, 1), out, bias=bias, relu=activation == "relu")
     return Plan(out, [launch])
 

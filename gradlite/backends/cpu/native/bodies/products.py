@@ -9,6 +9,7 @@ from gradlite.backends.cpu.native.target import host_target
 
 ROWS = host_target().tile_rows
 COLUMNS = host_target().tile_columns
+LANES = host_target().lanes
 WIDE_ROWS = host_target().wide_rows
 WIDE_COLUMNS = host_target().wide_columns
 FLOAT = 4  # bytes
@@ -140,3 +141,43 @@ def product(part: int, parts: int, words: Any) -> None:
                     if k1 == k and (bias != 0 or relu != 0):
                         shift = bias + FLOAT * p * broad if bias != 0 else 0
                         finish(target, rows, columns, c_row, shift, relu)
+
+
+# Rows of the right factor that are read at a time: for each of their numbers a sum is loaded and stored once.
+AT_ONCE = 8
+
+
+@body
+def few_rows(part: int, parts: int, words: Any) -> None:
+    """c (m, n) = a (m, k) times b (k, n), + bias, rectified, for a few rows: b is read once for each, as it lies.
+
+    Words: m, n, k, a, b, bias, relu, c. Parts take columns.
+    """
+    m, n, k, bias, relu = words[0], words[1], words[2], words[5], words[6]
+    first, last = share((n + LANES - 1) // LANES, part, parts)
+    start = first * LANES
+    count = min(last * LANES, n) - start
+    for i in range(m):
+        c = words[7] + FLOAT * (i * n + start)
+        if bias != 0:
+            copy(bias + FLOAT * start, c, count)
+        else:
+            clear(c, count)
+        sums, factors = floats(c, count), floats(words[3] + FLOAT * i * k, k)
+        for block in range(k // AT_ONCE):
+            a = floats(words[3] + FLOAT * (i * k + block * AT_ONCE), AT_ONCE)
+            at = words[4] + FLOAT * (block * AT_ONCE * n + start)
+            b0, b1 = floats(at, count), floats(at + FLOAT * n, count)
+            b2, b3 = floats(at + FLOAT * 2 * n, count), floats(at + FLOAT * 3 * n, count)
+            b4, b5 = floats(at + FLOAT * 4 * n, count), floats(at + FLOAT * 5 * n, count)
+            b6, b7 = floats(at + FLOAT * 6 * n, count), floats(at + FLOAT * 7 * n, count)
+            for j in range(count):
+                some = a[0] * b0[j] + a[1] * b1[j] + a[2] * b2[j] + a[3] * b3[j]
+                others = a[4] * b4[j] + a[5] * b5[j] + a[6] * b6[j] + a[7] * b7[j]
+                sums[j] += some + others
+        for row in range(k // AT_ONCE * AT_ONCE, k):
+            b = floats(words[4] + FLOAT * (row * n + start), count)
+            for j in range(count):
+                sums[j] += factors[row] * b[j]
+        if relu != 0:
+            finish(c, 1, count, count, 0, relu)
