@@ -58,7 +58,7 @@ def doctor(write: Callable[[str], Any] = print) -> bool:
 def _native_kernels() -> str:
     """Whether they are used, and for which processor."""
     if not native.is_available():
-        return f"none, NumPy computes (two to six times as slow). {native.why_not()}"
+        return f"none, NumPy computes, up to five times as slow. {native.why_not()}"
     from importlib.metadata import version
 
     from gradlite.backends.cpu.native.target import host_target
