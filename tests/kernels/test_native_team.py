@@ -150,3 +150,17 @@ def test_importing_gradlite_imports_neither_numba_nor_llvm():
 def test_a_number_of_threads_is_a_positive_integer(number):
     with pytest.raises(ValueError, match="positive integer"):
         gradlite.set_num_threads(number)
+
+
+def test_numpy_computes_where_native_code_cannot_be_made(tmp_path):
+    (tmp_path / "llvmlite").mkdir()
+    (tmp_path / "llvmlite" / "__init__.py").write_text("raise ImportError('no LLVM for this machine')")
+    code = (
+        "import numpy as np, gradlite\nfrom gradlite.backends.cpu import BACKEND\n"
+        "x, w = np.ones((8, 30), np.float32), np.ones((30, 20), np.float32)\n"
+        "for _ in range(3): y = BACKEND.launch('dense', x, w, None)\n"
+        "print(y[0, 0])"
+    )
+    ran = run_python(code, PYTHONPATH=os.pathsep.join([str(tmp_path), os.getcwd()]))
+    assert (ran.returncode, ran.stdout.strip()) == (0, "30.0"), ran.stderr
+    assert ran.stderr.count("NumPy computes: ImportError: no LLVM for this machine") == 1

@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import struct
 import threading
+import warnings
 from array import array
 from collections.abc import Callable, Sequence
 from functools import cache, wraps
@@ -168,15 +169,33 @@ def native(planner: Planner, fallback: Callable[..., Any], smallest: int = 0) ->
     were not made for: another dtype, arrays with gaps.
     """
 
+    def planned(*arrays: Any, **attributes: Any) -> Plan | None:
+        return planner(*arrays, **attributes) if works() else None
+
     @wraps(fallback)
     def kernel(*arrays: Any, **attributes: Any) -> Any:
         if smallest and getattr(arrays[0], "size", 0) < smallest:
             return fallback(*arrays, **attributes)
-        plan = planner(*arrays, **attributes)
+        plan = planned(*arrays, **attributes)
         return fallback(*arrays, **attributes) if plan is None else run_plan(plan)
 
-    kernel.plan = planner  # type: ignore[attr-defined]
+    kernel.plan = planned  # type: ignore[attr-defined]
     return kernel
+
+
+@cache
+def works() -> bool:
+    """Whether native code can be compiled and loaded here; a warning says why not, once."""
+    try:
+        team()
+    except Exception as error:
+        warnings.warn(
+            f"Native CPU kernels cannot be compiled here, so NumPy computes: {type(error).__name__}: {error} "
+            "GRADLITE_CPU_KERNELS=numpy says that this is meant.",
+            stacklevel=3,
+        )
+        return False
+    return True
 
 
 class _Team:
