@@ -114,14 +114,23 @@ class Emitter:
 
     def load_masked(self, pointer: Any, mask: Any) -> Any:
         """The lanes of the mask; 0 in the others, whose memory is not touched."""
-        kind = ir.FunctionType(self.vector, [POINTER, mask.type, self.vector])
-        function = self._external(f"llvm.masked.load.v{self.lanes}f32.p0", kind)
-        return self.builder.call(function, [pointer, mask, self.zero()])
+        return self._load_masked("f32", self.zero(), pointer, mask, 4)
 
     def store_masked(self, value: Any, pointer: Any, mask: Any) -> None:
-        kind = ir.FunctionType(ir.VoidType(), [self.vector, POINTER, mask.type])
-        function = self._external(f"llvm.masked.store.v{self.lanes}f32.p0", kind)
-        self.builder.call(function, [value, pointer, mask])
+        """Write the lanes of the mask; the memory of the others is not touched."""
+        self._store_masked("f32", value, pointer, mask, 4)
+
+    # The alignment is an operand, which LLVM from 22 on takes for the attribute that it became there.
+
+    def _load_masked(self, element: str, others: Any, pointer: Any, mask: Any, alignment: int) -> Any:
+        kind = ir.FunctionType(others.type, [POINTER, ir.IntType(32), mask.type, others.type])
+        function = self._external(f"llvm.masked.load.v{self.lanes}{element}.p0", kind)
+        return self.builder.call(function, [pointer, ir.Constant(ir.IntType(32), alignment), mask, others])
+
+    def _store_masked(self, element: str, value: Any, pointer: Any, mask: Any, alignment: int) -> None:
+        kind = ir.FunctionType(ir.VoidType(), [value.type, POINTER, ir.IntType(32), mask.type])
+        function = self._external(f"llvm.masked.store.v{self.lanes}{element}.p0", kind)
+        self.builder.call(function, [value, pointer, ir.Constant(ir.IntType(32), alignment), mask])
 
     def _external(self, name: str, kind: Any) -> Any:
         return self.module.globals.get(name) or ir.Function(self.module, kind, name)
@@ -140,15 +149,13 @@ class Emitter:
         kind = ir.VectorType(BYTE, self.lanes)
         if mask is None:
             return self.builder.load(pointer, align=1, typ=kind)
-        name, signature = f"llvm.masked.load.v{self.lanes}i8.p0", ir.FunctionType(kind, [POINTER, mask.type, kind])
-        return self.builder.call(self._external(name, signature), [pointer, mask, self.byte_constant(0)])
+        return self._load_masked("i8", self.byte_constant(0), pointer, mask, 1)
 
     def store_bytes(self, value: Any, pointer: Any, mask: Any = None) -> None:
         if mask is None:
             self.builder.store(value, pointer, align=1)
-            return
-        signature = ir.FunctionType(ir.VoidType(), [value.type, POINTER, mask.type])
-        self.builder.call(self._external(f"llvm.masked.store.v{self.lanes}i8.p0", signature), [value, pointer, mask])
+        else:
+            self._store_masked("i8", value, pointer, mask, 1)
 
     # Choices, lane by lane.
 
