@@ -2,9 +2,10 @@
 
 The two runs are not paired, so medians are compared. A case moved if all of these hold: the 99 % bootstrap interval of
 the ratio of medians leaves out 1; the ranges between the quartiles do not overlap; the change is larger than the spread
-that either run states as its noise. Where gradlite moved but its ratio to the peer that was best in A did not (taken
-pair by pair within each run, quartile ranges overlap), it was the machine, and the line says so. Counts and sizes have
-no noise: any change is one.
+that either run states as its noise, and than the drift between the runs. Peers are the control group for that: their
+versions are the same, so nine in ten of their times changed by less than the drift. Where gradlite moved but its ratio
+to the peer that was best in A did not (pair by pair within each run, quartile ranges overlap), it was the machine,
+and the line says so. Counts have no noise: any change is one.
 """
 
 from __future__ import annotations
@@ -23,7 +24,11 @@ from benchmarks.samples import Quartiles, bootstrap, pair_ratio, quartiles
 
 # With fewer samples of a time there are no quartiles to speak of.
 FEWEST = 3
-METHOD = "Moved: 99 % bootstrap interval of B/A without 1, quartile ranges apart, and more than the runs' own spread."
+# So many of the peers' times must be in both documents to tell how far the machine drifted.
+FEWEST_OF_PEERS = 10
+METHOD = (
+    "Moved: 99 % bootstrap interval of B/A without 1, quartile ranges apart, more than spread within and drift between."
+)
 
 
 @dataclass(frozen=True)
@@ -52,7 +57,7 @@ class Change:
 def changes(a: Document, b: Document) -> Iterator[Change]:
     """A change for everything that both documents measured."""
     after = {(m.suite, m.case, m.rival): m for m in b.measurements}
-    noise = max(float(d.noise.get("spread") or 0.0) for d in (a, b))
+    noise = max(drift(a, b), *(float(d.noise.get("spread") or 0.0) for d in (a, b)))
     for suite in dict.fromkeys(m.suite for m in a.measurements):
         for row in by_case(a.suite(suite)).values():
             peer = best_peer(row)
@@ -68,12 +73,29 @@ def changes(a: Document, b: Document) -> Iterator[Change]:
                 yield change(m, other, noise, against)
 
 
+def drift(a: Document, b: Document) -> float:
+    """How far the machine itself moved from one run to the other: nine in ten of the peers' times, of versions that are
+    the same in both, changed by less; 0 where there are too few of them."""
+    after = {(m.suite, m.case, m.rival): m for m in b.measurements}
+    moves = []
+    for m in a.measurements:
+        other = after.get((m.suite, m.case, m.rival))
+        if rival(m.rival).ours or other is None or m.unit not in SECONDS or other.unit != m.unit:
+            continue
+        ratio = other.median / m.median if m.median > 0 < other.median else 1.0
+        moves.append(max(ratio, 1 / ratio) - 1)
+    alike = all(a.versions.get(name) == version for name, version in b.versions.items() if name != "gradlite")
+    return sorted(moves)[len(moves) * 9 // 10] if alike and len(moves) >= FEWEST_OF_PEERS else 0.0
+
+
 def change(a: Measurement, b: Measurement, noise: float, against: tuple[Quartiles, Quartiles] | None = None) -> Change:
     """Judge one change; ``noise`` is the relative spread that the runs state."""
     before, after = quartiles(a.costs), quartiles(b.costs)
     ratio = after.median / before.median
     if a.unit not in SECONDS and a.better == "lower":
-        return Change(a, b, ratio, (ratio, ratio), _direction(ratio), against)
+        # Counts and sizes, which need no quartiles; those of memory are not the same twice.
+        small = max(ratio, 1 / ratio) <= 1 + (0.0 if a.unit == "count" else noise)
+        return Change(a, b, ratio, (ratio, ratio), "same" if small else _direction(ratio), against)
     interval = bootstrap(a.costs, b.costs)
     if min(len(a.samples), len(b.samples)) < FEWEST:
         verdict = "too few samples"

@@ -573,3 +573,17 @@ def test_the_command_renders_a_directory_and_names_what_it_skips(tmp_path, capsy
 def test_every_committed_result_can_be_rendered(tmp_path):
     run_report("--out", str(tmp_path / "report.html"))
     ElementTree.fromstring((tmp_path / "report.html").read_text(encoding="utf-8").removeprefix("<!DOCTYPE html>\n"))
+
+
+def test_what_all_peers_do_between_two_runs_is_the_machines_drift():
+    times = {f"p{i}/train/32": 1.0 + i for i in range(12)}
+
+    def run(factor: float, ours: float) -> documents.Document:
+        rows = [measurement(case, "torch-eager", [t * factor] * 5) for case, t in times.items()]
+        return documents.parse(document(*rows, measurement("p0/train/32", "gradlite-cpu", [ours] * 5)))
+
+    before, after = run(1.0, 1.0), run(1.15, 1.1)
+    assert compare.drift(before, after) == pytest.approx(0.15)
+    verdicts = {c.before.rival: c.verdict for c in compare.changes(before, after)}
+    assert verdicts == {"torch-eager": "same", "gradlite-cpu": "same"}
+    assert {c.verdict for c in compare.changes(before, run(1.0, 1.3)) if c.before.rival == "gradlite-cpu"} == {"slower"}
