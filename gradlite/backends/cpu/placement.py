@@ -1,4 +1,4 @@
-"""Scratch memory at an address that keeps loads and stores apart."""
+"""Where arrays lie: their addresses, and scratch memory at one that keeps loads and stores apart."""
 
 from __future__ import annotations
 
@@ -18,3 +18,9 @@ def placed(name: str, size: int, like: np.ndarray, distance: int = PAGE // 2) ->
     memory = parallel.scratch(name, (size * like.itemsize + PAGE,), np.uint8)
     start = (like.ctypes.data + distance - memory.ctypes.data) % PAGE
     return memory[start : start + size * like.itemsize].view(like.dtype)
+
+
+def address(array: np.ndarray) -> int:
+    """Where the first element of an array is."""
+    place: int = array.__array_interface__["data"][0]
+    return place

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends.cpu.placement import address
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.rows import Rows
 
@@ -25,7 +26,7 @@ class CpuRows(Rows):
 
     def point_to(self, arrays: Sequence[Any], order: Any = None) -> None:
         super().point_to([np.ascontiguousarray(array) for array in arrays], order)
-        found = [len(self.arrays[0]), 0 if order is None else _address(order), *map(_address, self.arrays)]
+        found = [len(self.arrays[0]), 0 if order is None else address(order), *map(address, self.arrays)]
         self._tell(found[: 2 + MOST_ARRAYS])
 
     def clear(self) -> None:
@@ -36,11 +37,6 @@ class CpuRows(Rows):
         if not hasattr(self, "table"):
             self.table = np.zeros(2 + MOST_ARRAYS, np.int64)
         self.table[: len(numbers)] = numbers
-
-
-def _address(array: np.ndarray) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 @cpu_kernel

@@ -46,7 +46,7 @@ class Window(NamedTuple):
 
 def convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
     """The convolution of x with w (kh, kw, c, f); ``turned``: with w (kh, kw, f, c) turned round and transposed."""
-    taps, padded = window.kh * window.kw, _whole(window.f)
+    taps, padded = window.kh * window.kw, host_target().whole(window.f)
     parts = min(threads_for(window.operations), window.n * window.oh)
     launches = []
     if turned or padded != window.f:
@@ -61,7 +61,7 @@ def convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool
 
 def correlate(window: Window, x: Any, gradient: Any, dw: Any) -> list[Launch]:
     """The gradient of the kernel, dw (kh, kw, c, f), from x and the gradient of the convolution's output."""
-    padded, rows = _whole(window.f), window.kh * window.kw * window.c
+    padded, rows = host_target().whole(window.f), window.kh * window.kw * window.c
     parts = min(threads_for(window.operations), window.n)
     copies = Scratch(4 * parts * rows * padded)
     strip = Scratch(4 * parts * (window.rows * window.columns * window.c + window.oh * window.ow * padded))
@@ -70,7 +70,3 @@ def correlate(window: Window, x: Any, gradient: Any, dw: Any) -> list[Launch]:
         Launch("convolution.correlate", parts, words),
         Launch("convolution.kernel_gradient", min(parts, rows), (rows, window.f, parts, copies, dw)),
     ]
-
-
-def _whole(channels: int) -> int:
-    return channels + -channels % host_target().lanes

@@ -19,6 +19,7 @@ import numpy as np
 
 from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.native.compiler import address_of
+from gradlite.backends.cpu.placement import address
 
 # Words of 64 bits: the team's control block (see team.ll), and which of them tells threads to leave.
 CONTROL_WORDS = 40
@@ -119,7 +120,7 @@ def _word(argument: Any, places: _Places) -> int:
     if argument is None:
         return 0
     if kind is np.ndarray:
-        return argument.__array_interface__["data"][0]
+        return address(argument)
     if kind is float:
         return struct.unpack("<q", struct.pack("<d", argument))[0]
     if kind is Scratch:

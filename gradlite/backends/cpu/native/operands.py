@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.placement import address
 
 # Bytes moved below which a second thread costs more than it saves: some three microseconds of one.
 SMALL_PASS = 96 << 10
@@ -40,7 +41,7 @@ def apart(out: Any, *arrays: Any) -> bool:
     Arrays that overlap otherwise are for NumPy, which reads them first.
     """
     return all(
-        not np.may_share_memory(out, a) or (_address(out) == _address(a) and out.nbytes == a.nbytes)
+        not np.may_share_memory(out, a) or (address(out) == address(a) and out.nbytes == a.nbytes)
         for a in arrays
         if a is not None
     )
@@ -54,11 +55,6 @@ def common_shape(*shapes: tuple[int, ...]) -> tuple[int, ...] | None:
         return np.broadcast_shapes(*shapes)
     except ValueError:
         return None
-
-
-def _address(array: Any) -> int:
-    address: int = array.__array_interface__["data"][0]
-    return address
 
 
 def parts_for(nbytes: float) -> int:

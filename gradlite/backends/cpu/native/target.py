@@ -29,6 +29,10 @@ class Target(NamedTuple):
     wide_rows: int
     wide_vectors: int
 
+    def whole(self, channels: int) -> int:
+        """Channels padded to whole vectors."""
+        return channels + -channels % self.lanes
+
     @property
     def tile_columns(self) -> int:
         """Numbers in a row of a product's tile."""

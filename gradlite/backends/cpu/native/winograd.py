@@ -16,7 +16,8 @@ CHANNELS = range(16, 257)
 PLANE_NUMBERS = 4096
 # Tiles may reach over the edge of an image by so much that this part of them is left.
 LEAST_COVERED = 0.6
-GAP = 16  # as in bodies/winograd.py
+# Planes at distances of powers of two would all want the same few lines of the first-level cache.
+GAP = 16
 
 
 def outputs_of_tiles(window: Window) -> int:
@@ -35,16 +36,18 @@ def outputs_of_tiles(window: Window) -> int:
 def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
     """The convolution of x with w (3, 3, c, f); ``turned``: with w (3, 3, f, c) turned round and transposed."""
     c, f = window.c, window.f
-    u = Scratch(4 * _positions(m) * c * _whole(f))
-    numbers = 9 * _whole(f)
+    u = Scratch(4 * _positions(m) * c * host_target().whole(f))
+    tap_numbers = 9 * host_target().whole(f)
     kernel_parts = min(parallel.get_num_threads(), c)
     row = _Rows(m, window)
-    numbers_2 = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + _whole(f) + m * m * f
+    block_numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + host_target().whole(f) + m * m * f
     w_c, w_f = (f, c) if turned else (c, f)
-    words = (m, *_shape(window), x, u, bias, relu, y, row.block, Scratch(4 * row.parts * numbers_2), numbers_2)
+    words = (m, *_shape(window), x, u, bias, relu, y, row.block, Scratch(4 * row.parts * block_numbers), block_numbers)
     return [
         Launch(
-            "winograd.kernel", kernel_parts, (m, w_c, w_f, w, turned, u, Scratch(4 * kernel_parts * numbers), numbers)
+            "winograd.kernel",
+            kernel_parts,
+            (m, w_c, w_f, w, turned, u, Scratch(4 * kernel_parts * tap_numbers), tap_numbers),
         ),
         Launch("winograd.convolve", row.parts, words),
     ]
@@ -54,7 +57,7 @@ def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any) -> list[La
     """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output."""
     c, f = window.c, window.f
     row = _Rows(m, window)
-    du = Scratch(4 * row.parts * _positions(m) * c * _whole(f))
+    du = Scratch(4 * row.parts * _positions(m) * c * host_target().whole(f))
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + max(row.strip(c), row.strip(f))
     words = (m, *_shape(window), x, gradient, du, row.block, Scratch(4 * row.parts * numbers), numbers)
     return [
@@ -70,17 +73,17 @@ class _Rows:
         self.across = -(-window.ow // m)
         rows = window.n * -(-window.oh // m)
         self.parts = min(parallel.get_num_threads(), rows)
-        most = PLANE_NUMBERS // ((_whole(window.c) + _whole(window.f)) * self.across)
+        most = PLANE_NUMBERS // ((host_target().whole(window.c) + host_target().whole(window.f)) * self.across)
         self.block = max(1, min(most, -(-rows // self.parts)))
         self._columns = (m + 2) * (self.across * m + 2)
 
     def plane(self, channels: int) -> int:
         """Numbers from one position's plane to the next."""
-        return self.block * self.across * _whole(channels) + GAP
+        return self.block * self.across * host_target().whole(channels) + GAP
 
     def strip(self, channels: int) -> int:
         """Numbers of the strip that a row of tiles reads."""
-        return self._columns * _whole(channels)
+        return self._columns * host_target().whole(channels)
 
 
 def _shape(window: Window) -> tuple[int, ...]:
@@ -90,7 +93,3 @@ def _shape(window: Window) -> tuple[int, ...]:
 
 def _positions(m: int) -> int:
     return (m + 2) ** 2
-
-
-def _whole(channels: int) -> int:
-    return channels + -channels % host_target().lanes

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.native.bodies import body, bytes_at, external, floats, helper, share
+from gradlite.backends.cpu.native.bodies import body, bytes_at, clear, external, floats, helper, share
 from gradlite.backends.cpu.native.pixels import group_width
 from gradlite.backends.cpu.native.target import host_target
 
@@ -106,14 +106,6 @@ def take_where(c: int, source: int, index: int, tap: int, target: int) -> None:
     values, which, result = floats(source, c), bytes_at(index, c), floats(target, c)
     for j in range(c):
         result[j] = values[j] if which[j] == tap else result[j]
-
-
-@helper
-def clear(address: int, n: int) -> None:
-    """Zeros for n numbers."""
-    values = floats(address, n)
-    for i in range(n):
-        values[i] = 0.0
 
 
 @body

@@ -11,9 +11,7 @@ from typing import Any
 from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, helper, share
 from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, tile
 from gradlite.backends.cpu.native.bodies.strips import LANES, fill_strip, whole
-
-# Planes at distances of powers of two would all want the same few lines of the first-level cache.
-GAP = 16
+from gradlite.backends.cpu.native.winograd import GAP
 
 inputs_4, inputs_2 = external("gradlite_winograd4_inputs", 6), external("gradlite_winograd2_inputs", 6)
 gradients_4, gradients_2 = external("gradlite_winograd4_gradients", 6), external("gradlite_winograd2_gradients", 6)
