@@ -123,7 +123,7 @@ def multiply(
     plan = _plan(
         gpu.compute_capability, gpu.multiprocessors, unit, storage, Matrices.of(a), Matrices.of(b),
         outputs is None or outputs.data.ptr % 16 == 0, ACTIVATIONS[derivative_a], ACTIVATIONS[derivative_b],
-        column_sums is not None,
+        column_sums is not None, ACTIVATIONS[activation],
     )  # fmt: skip
     if plan is None:  # no index runs along memory, or the batch lies too unevenly
         a, b = _even(gpu, a, b)
@@ -139,8 +139,7 @@ def multiply(
         counters = counters_for(gpu, plan.tiles)
     gpu.run(
         plan.kernel, plan.grid, (plan.threads,), Strided(a), Strided(b), None if outputs is None else Strided(outputs),
-        bias, residual, out, column_sums, workspace, counters, *plan.numbers, ACTIVATIONS[activation],
-        shared_bytes=plan.shared_bytes,
+        bias, residual, out, column_sums, workspace, counters, *plan.numbers, shared_bytes=plan.shared_bytes,
     )  # fmt: skip
 
 
@@ -177,6 +176,7 @@ def _plan(
     derivative_a: int,
     derivative_b: int,
     sums: bool,
+    activation: int,
 ) -> Plan | None:
     """The plan for these operands; None where they must be copied first."""
     (m, k), n = a.shape[-2:], b.shape[-1]
@@ -207,7 +207,7 @@ def _plan(
         shared = stages * stage
     per_thread = tile.m * tile.n // tile.threads + sums
     return Plan(
-        kernel=_kernel(unit, storage, tile, stages, of_a, of_b, derivative_a, derivative_b, sums),
+        kernel=_kernel(unit, storage, tile, stages, of_a, of_b, derivative_a, derivative_b, sums, activation),
         grid=(tiles, slices),
         threads=tile.threads,
         shared_bytes=shared,
@@ -267,6 +267,7 @@ def _kernel(
     derivative_a: int,
     derivative_b: int,
     sums: bool,
+    activation: int,
 ) -> Entry:
     shape: dict[str, Any]
     resident = tile.resident
@@ -281,4 +282,5 @@ def _kernel(
         file, "gemm", T=storage, C="double" if storage == "double" else "float", BM=tile.m, BN=tile.n, BK=tile.k,
         **shape, MIN_BLOCKS=resident, A_BY_K=int(a.by_k), B_BY_K=int(b.by_k), VECTOR_A=a.vector,
         VECTOR_B=b.vector, DERIVATIVE_A=derivative_a, DERIVATIVE_B=derivative_b, COLUMN_SUMS=int(sums),
+        ACTIVATION=activation,
     )  # fmt: skip

@@ -11,6 +11,8 @@
 //                              strides or sizes are no multiples of that
 //   DERIVATIVE_A, DERIVATIVE_B the operand is multiplied by this activation's derivative, from its outputs, as it loads
 //   COLUMN_SUMS                also the sums over k of B's columns: B is a gradient, they are the bias's
+//   ACTIVATION                 what becomes of a sum with bias and residual. What happens once to each element of C
+//                              should be little code: a kernel that runs once a step fetches all of it from L2
 #pragma once
 #include "common.cuh"
 #include "last_block.cuh"
@@ -26,19 +28,18 @@ __device__ __forceinline__ double exponential(double x) { return exp(x); }
 __device__ __forceinline__ float hyperbolic_tangent(float x) { return tanhf(x); }
 __device__ __forceinline__ double hyperbolic_tangent(double x) { return tanh(x); }
 
-// The same for all threads, so a branch here costs a comparison; as a macro it would be a module for each activation.
-__device__ __forceinline__ C activated(C x, int activation) {
-  if (activation == RELU) return relu_of(x);
-  if (activation == SIGMOID) return C(1) / (C(1) + exponential(-x));
-  if (activation == TANH) return hyperbolic_tangent(x);
+__device__ __forceinline__ C activated(C x) {
+  if (ACTIVATION == RELU) return relu_of(x);
+  if (ACTIVATION == SIGMOID) return C(1) / (C(1) + exponential(-x));
+  if (ACTIVATION == TANH) return hyperbolic_tangent(x);
   return x;
 }
 
 // gradient * activation'(input), from y = activation(input). relu selects: a NaN passes or is blocked like any value.
-template <int ACTIVATION> __device__ __forceinline__ C times_derivative(C gradient, C y) {
-  if (ACTIVATION == RELU) return y > C(0) ? gradient : C(0);
-  if (ACTIVATION == SIGMOID) return gradient * y * (C(1) - y);
-  if (ACTIVATION == TANH) return gradient * (C(1) - y * y);
+template <int KIND> __device__ __forceinline__ C times_derivative(C gradient, C y) {
+  if (KIND == RELU) return y > C(0) ? gradient : C(0);
+  if (KIND == SIGMOID) return gradient * y * (C(1) - y);
+  if (KIND == TANH) return gradient * (C(1) - y * y);
   return gradient;
 }
 
@@ -116,44 +117,54 @@ __device__ __forceinline__ bool sum_of_slices(C (&sums)[COUNT], C* workspace, in
   return true;
 }
 
-// Everything that is done with a total before it is stored.
+// Where totals go, and what is done with them before.
 struct Epilogue {
   const T* bias;      // (n,) or null
   const T* residual;  // laid out as c, or null; may be c itself, to accumulate
   T* c;
   long long ldc;
-  int m, n, activation;
+  int m, n;
 };
+
+// The bias of COUNT columns.
+template <int COUNT> __device__ __forceinline__ Vector<C, COUNT> bias_of(const Epilogue& to, int column) {
+  Vector<C, COUNT> bias;
+#pragma unroll
+  for (int j = 0; j < COUNT; j++) bias.v[j] = to.bias && column + j < to.n ? load(to.bias[column + j]) : C(0);
+  return bias;
+}
 
 // COUNT totals side by side in a row, stored at once where `vectors` says that whole vectors are aligned.
 template <int COUNT>
-__device__ __forceinline__ void finish(const Epilogue& to, int row, int column, const C* totals, bool vectors) {
+__device__ __forceinline__ void finish(const Epilogue& to, int row, int column, const C* totals,
+                                       const Vector<C, COUNT>& bias, bool vectors) {
   if (row >= to.m || column >= to.n) return;
   long long at = row * to.ldc + column;
-  C values[COUNT];
-  Vector<T, COUNT> stored;
-#pragma unroll
-  for (int j = 0; j < COUNT; j++) {
-    values[j] = totals[j];
-    if (column + j < to.n) {
-      if (to.bias) values[j] += load(to.bias[column + j]);
-      if (to.residual) values[j] += load(to.residual[at + j]);
-    }
-    stored.v[j] = store<T>(activated(values[j], to.activation));
-  }
   if (vectors) {
+    Vector<T, COUNT> stored;
+    if (to.residual) stored = *(const Vector<T, COUNT>*)(to.residual + at);
+#pragma unroll
+    for (int j = 0; j < COUNT; j++) {
+      C value = totals[j] + bias.v[j];
+      if (to.residual) value += load(stored.v[j]);
+      stored.v[j] = store<T>(activated(value));
+    }
     *(Vector<T, COUNT>*)(to.c + at) = stored;
   } else {
 #pragma unroll
-    for (int j = 0; j < COUNT; j++)
-      if (column + j < to.n) to.c[at + j] = stored.v[j];
+    for (int j = 0; j < COUNT; j++) {
+      if (column + j >= to.n) break;
+      C value = totals[j] + bias.v[j];
+      if (to.residual) value += load(to.residual[at + j]);
+      to.c[at + j] = store<T>(activated(value));
+    }
   }
 }
 
-// Whether all rows of c can be stored in vectors of COUNT.
+// Whether all rows of c, and of the residual, can be read and stored in vectors of COUNT.
 template <int COUNT> __device__ __forceinline__ bool stores_vectors(const Epilogue& to) {
-  unsigned long long address = (unsigned long long)to.c;
-  return to.n % COUNT == 0 && to.ldc % COUNT == 0 && address % sizeof(Vector<T, COUNT>) == 0;
+  unsigned long long addresses = (unsigned long long)to.c | (unsigned long long)to.residual;
+  return to.n % COUNT == 0 && to.ldc % COUNT == 0 && addresses % alignof(Vector<T, COUNT>) == 0;
 }
 
 // The sum of column threadIdx.x of B's tile, from what threads have summed over their own rows: thread t has, in

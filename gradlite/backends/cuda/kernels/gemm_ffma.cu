@@ -1,8 +1,8 @@
-// variant: T=float C=float BM=128 BN=128 BK=8 TM=8 TN=8 MIN_BLOCKS=2 A_BY_K={0,1} B_BY_K={0,1} VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant: T=float C=float BM=64 BN=64 BK=16 TM=8 TN=4 MIN_BLOCKS=4 A_BY_K=0 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B={1,2} COLUMN_SUMS=1
-// variant: T=float C=float BM=32 BN=32 BK=32 TM=4 TN=4 MIN_BLOCKS=8 A_BY_K=1 B_BY_K={0,1} VECTOR_A=4 VECTOR_B=1 DERIVATIVE_A=1 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant: T=double C=double BM=64 BN=64 BK=16 TM=4 TN=4 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant: T=half_t C=float BM=64 BN=64 BK=16 TM=8 TN=4 MIN_BLOCKS=4 A_BY_K=1 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
+// variant: T=float C=float BM=128 BN=128 BK=8 TM=8 TN=8 MIN_BLOCKS=2 A_BY_K={0,1} B_BY_K={0,1} VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant: T=float C=float BM=64 BN=64 BK=16 TM=8 TN=4 MIN_BLOCKS=4 A_BY_K=0 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B={1,2} COLUMN_SUMS=1 ACTIVATION=0
+// variant: T=float C=float BM=32 BN=32 BK=32 TM=4 TN=4 MIN_BLOCKS=8 A_BY_K=1 B_BY_K={0,1} VECTOR_A=4 VECTOR_B=1 DERIVATIVE_A=1 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant: T=double C=double BM=64 BN=64 BK=16 TM=4 TN=4 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant: T=half_t C=float BM=64 BN=64 BK=16 TM=8 TN=4 MIN_BLOCKS=4 A_BY_K=1 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
 // Matrix products in the ordinary arithmetic units: exact float32 and float64 anywhere, float16 where there are no
 // tensor cores.
 //
@@ -111,8 +111,7 @@ template <int EXTENT, bool BY_K, int VECTOR, int DERIVATIVE, bool SUMS> struct T
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) gemm(
     const T* a, const T* b, const T* outputs, const T* bias, const T* residual, T* c, T* column_sums, C* workspace,
     int* counters, int m, int n, int k, int slice, long long stride_a, long long stride_b, long long ldc,
-    int inner, long long a_outer, long long a_inner, long long b_outer, long long b_inner, long long c_batch,
-    int activation) {
+    int inner, long long a_outer, long long a_inner, long long b_outer, long long b_inner, long long c_batch) {
   typedef Tile<BM, A_BY_K, VECTOR_A, DERIVATIVE_A, false> TileA;
   typedef Tile<BN, B_BY_K, VECTOR_B, DERIVATIVE_B, COLUMN_SUMS> TileB;
   __shared__ __align__(16) C shared[2 * (TileA::SIZE + TileB::SIZE)];
@@ -177,13 +176,14 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) gemm(
     column_sums[part.n + threadIdx.x] = store<T>(sums[TM * TN + COLUMN_SUMS - 1]);
   }
   long long offset = part.batch * c_batch;
-  Epilogue to{bias, residual ? residual + offset : nullptr, c + offset, ldc, m, n, activation};
+  Epilogue to{bias, residual ? residual + offset : nullptr, c + offset, ldc, m, n};
   bool vectors = stores_vectors<4>(to);
 #pragma unroll
-  for (int i = 0; i < TM; i++) {
+  for (int j = 0; j < TN; j += 4) {
+    Vector<C, 4> shift = bias_of<4>(to, part.n + column + j * 8);
 #pragma unroll
-    for (int j = 0; j < TN; j += 4) {
-      finish<4>(to, part.m + row + i / 4 * 16 + i % 4, part.n + column + j * 8, sums + i * TN + j, vectors);
+    for (int i = 0; i < TM; i++) {
+      finish<4>(to, part.m + row + i / 4 * 16 + i % 4, part.n + column + j * 8, sums + i * TN + j, shift, vectors);
     }
   }
 }

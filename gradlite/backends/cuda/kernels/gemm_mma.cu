@@ -1,9 +1,9 @@
-// variant sm_80+: T=float C=float MULTIPLY={0,1} BM=128 BN=128 BK=32 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K={0,1} VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant sm_80+: T=float C=float MULTIPLY=0 BM=128 BN=128 BK=32 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=0 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=1 COLUMN_SUMS=1
-// variant sm_80+: T=float C=float MULTIPLY=0 BM=32 BN=32 BK=32 WM=16 WN=16 STAGES=4 MIN_BLOCKS=4 A_BY_K=1 B_BY_K=1 VECTOR_A=1 VECTOR_B=1 DERIVATIVE_A=1 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant sm_80+: T=half_t C=float MULTIPLY=2 BM=128 BN=128 BK=64 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
-// variant sm_75+: T=half_t C=float MULTIPLY=2 BM=64 BN=64 BK=32 WM=32 WN=32 STAGES=2 MIN_BLOCKS=4 A_BY_K=0 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=1 COLUMN_SUMS=1
-// variant sm_80+: T=bfloat16_t C=float MULTIPLY=1 BM=128 BN=128 BK=64 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0
+// variant sm_80+: T=float C=float MULTIPLY={0,1} BM=128 BN=128 BK=32 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K={0,1} VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant sm_80+: T=float C=float MULTIPLY=0 BM=128 BN=128 BK=32 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=0 B_BY_K=0 VECTOR_A=4 VECTOR_B=4 DERIVATIVE_A=0 DERIVATIVE_B=1 COLUMN_SUMS=1 ACTIVATION=0
+// variant sm_80+: T=float C=float MULTIPLY=0 BM=32 BN=32 BK=32 WM=16 WN=16 STAGES=4 MIN_BLOCKS=4 A_BY_K=1 B_BY_K=1 VECTOR_A=1 VECTOR_B=1 DERIVATIVE_A=1 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant sm_80+: T=half_t C=float MULTIPLY=2 BM=128 BN=128 BK=64 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
+// variant sm_75+: T=half_t C=float MULTIPLY=2 BM=64 BN=64 BK=32 WM=32 WN=32 STAGES=2 MIN_BLOCKS=4 A_BY_K=0 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=1 COLUMN_SUMS=1 ACTIVATION=0
+// variant sm_80+: T=bfloat16_t C=float MULTIPLY=1 BM=128 BN=128 BK=64 WM=64 WN=64 STAGES=3 MIN_BLOCKS=2 A_BY_K=1 B_BY_K=0 VECTOR_A=8 VECTOR_B=8 DERIVATIVE_A=0 DERIVATIVE_B=0 COLUMN_SUMS=0 ACTIVATION=0
 // Matrix products in tensor cores: float32 as TF32 or bfloat16 (sm_80 on), bfloat16 (sm_80 on), float16 (sm_75 on).
 // Sums are float32.
 //
@@ -229,11 +229,40 @@ __device__ __forceinline__ void multiply(C* sums, const unsigned* a, const unsig
 #endif
 }
 
+// Stores what a warp has computed. 16 rows at a time pass through its part of shared memory, so that lanes store four
+// columns each, neighbours in a row, and what is done with a total is the body of a loop. Lines are 8 longer than a
+// multiple of 16: writes, two sums a lane, meet every bank once.
+constexpr int PITCH = WN + 8, ACROSS = WN / 4;
+
+__device__ __forceinline__ void store_tile(const Epilogue& to, const C* sums, const Part& part, int row, int column,
+                                           C* staged) {
+  int lane = threadIdx.x % 32, across = lane % ACROSS * 4;
+  bool vectors = stores_vectors<4>(to);
+  Vector<C, 4> bias = bias_of<4>(to, part.n + column + across);
+#pragma unroll
+  for (int i = 0; i < WM / 16; i++) {
+    __syncwarp();
+#pragma unroll
+    for (int j = 0; j < WN / 8; j++) {
+#pragma unroll
+      for (int half = 0; half < 2; half++) {
+        const C* two = sums + (i * (WN / 8) + j) * 4 + 2 * half;
+        *(Vector<C, 2>*)(staged + (lane / 4 + 8 * half) * PITCH + 8 * j + lane % 4 * 2) = {two[0], two[1]};
+      }
+    }
+    __syncwarp();
+#pragma unroll 1
+    for (int line = lane / ACROSS; line < 16; line += 32 / ACROSS) {
+      Vector<C, 4> four = *(const Vector<C, 4>*)(staged + line * PITCH + across);
+      finish<4>(to, part.m + row + 16 * i + line, part.n + column + across, four.v, bias, vectors);
+    }
+  }
+}
+
 extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) gemm(
     const T* a, const T* b, const T* outputs, const T* bias, const T* residual, T* c, T* column_sums, C* workspace,
     int* counters, int m, int n, int k, int slice, long long stride_a, long long stride_b, long long ldc,
-    int inner, long long a_outer, long long a_inner, long long b_outer, long long b_inner, long long c_batch,
-    int activation) {
+    int inner, long long a_outer, long long a_inner, long long b_outer, long long b_inner, long long c_batch) {
   typedef Tile<BM, A_BY_K, VECTOR_A, DERIVATIVE_A, false> TileA;
   typedef Tile<BN, B_BY_K, VECTOR_B, DERIVATIVE_B, COLUMN_SUMS> TileB;
   constexpr int OF_A = TileA::SIZE * TileA::BUFFERS, STAGE = OF_A + TileB::SIZE * TileB::BUFFERS;
@@ -250,7 +279,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) gemm(
   from_b.begin(b + of_b, outputs + of_b, stride_b, part.n, n, part.k_begin, part.k_end);
   bool sums_columns = COLUMN_SUMS && part.m == 0;
 
-  int warp = threadIdx.x / 32, lane = threadIdx.x % 32;
+  int warp = threadIdx.x / 32;
   int row = warp / WARPS_N * WM, column = warp % WARPS_N * WN;
   C sums[COUNT + COLUMN_SUMS];
 #pragma unroll
@@ -301,17 +330,7 @@ extern "C" __global__ void __launch_bounds__(THREADS, MIN_BLOCKS) gemm(
     column_sums[part.n + threadIdx.x] = store<T>(sums[COUNT + COLUMN_SUMS - 1]);
   }
   long long offset = part.batch * c_batch;
-  Epilogue to{bias, residual ? residual + offset : nullptr, c + offset, ldc, m, n, activation};
-  bool vectors = stores_vectors<2>(to);
-#pragma unroll
-  for (int i = 0; i < MI; i++) {
-#pragma unroll
-    for (int j = 0; j < NI; j++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        finish<2>(to, part.m + row + 16 * i + lane / 4 + 8 * half, part.n + column + 8 * j + lane % 4 * 2,
-                  sums + (i * NI + j) * 4 + 2 * half, vectors);
-      }
-    }
-  }
+  Epilogue to{bias, residual ? residual + offset : nullptr, c + offset, ldc, m, n};
+  __syncthreads();  // nobody reads the tiles any more
+  store_tile(to, sums, part, row, column, (C*)memory + warp * 16 * PITCH);
 }
