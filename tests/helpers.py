@@ -27,6 +27,13 @@ def assert_close(found: Any, expected: Any, dtype: Any = np.float64, scale: floa
     np.testing.assert_allclose(found.astype(np.float64), expected.astype(np.float64), rtol=rtol, atol=atol)
 
 
+def share_memory(a: Any, b: Any) -> bool:
+    """Whether two arrays of one device are views of the same memory."""
+    if isinstance(a, np.ndarray):
+        return np.shares_memory(a, b)
+    return a.data.mem is b.data.mem
+
+
 def draw(shapes: Sequence[tuple[int, ...]], low: float = -2.0, high: float = 2.0, seed: int = 0) -> list[np.ndarray]:
     """One random float64 array of each shape, between ``low`` and ``high``."""
     rng = np.random.default_rng([seed, *(n for shape in shapes for n in shape)])

@@ -147,8 +147,8 @@ class Function:
         threads = sizes[1][0] * sizes[1][1] * sizes[1][2]
         if self._most_threads < threads <= 1024:
             raise EmulatorError(
-                f"{self.name}: too many threads: a block of {threads} for a kernel compiled with "
-                f"__launch_bounds__({self._most_threads})"
+                f"{self.name}: too many threads: a block of {threads} for a kernel compiled for {self._most_threads} "
+                "by its __launch_bounds__, or for want of any: then threads may have too many registers for more"
             )
         options = settings.as_options()
         failed = library().emu_launch(

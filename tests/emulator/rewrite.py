@@ -10,6 +10,9 @@ from dataclasses import dataclass
 
 from .errors import EmulatorError
 
+# The compiler may give each thread of a kernel without __launch_bounds__ 255 registers, and a multiprocessor has 65536.
+UNBOUNDED_THREADS = 256
+
 _ENTRY = re.compile(r'\bextern\s+"C"\s+([\w\s]*\b__global__\b)')
 _ALIGNMENT = re.compile(r"(?:\b__align__|\balignas)\s*\(([^()]*)\)")
 _SHARED = re.compile(
@@ -44,7 +47,7 @@ def find_entries(text: str) -> list[Entry]:
     """The kernels declared ``extern "C" __global__ void [__launch_bounds__(...)] name(parameters)``."""
     entries = []
     for found in _ENTRY.finditer(text):
-        position, bounds = found.end(), "1024"
+        position, bounds = found.end(), str(UNBOUNDED_THREADS)
         while True:
             word = re.compile(r"\s*(\w+)\s*(\(?)").match(text, position)
             if word is None:

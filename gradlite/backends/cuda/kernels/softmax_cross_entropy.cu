@@ -140,7 +140,8 @@ __device__ __forceinline__ void mean_loss(const T* __restrict__ logits, const La
   if (threadIdx.x == 0 && parts) parts[blockIdx.x] = sum;
 }
 
-extern "C" __global__ void sparse_softmax_cross_entropy_loss(const T* __restrict__ logits,
+extern "C" __global__ void __launch_bounds__(1024, 1)
+sparse_softmax_cross_entropy_loss(const T* __restrict__ logits,
                                                              const L* __restrict__ labels,
                                                              const T* __restrict__ scale, T* __restrict__ loss,
                                                              T* __restrict__ gradient, T* __restrict__ probabilities,
@@ -148,7 +149,8 @@ extern "C" __global__ void sparse_softmax_cross_entropy_loss(const T* __restrict
   mean_loss<false>(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
 }
 
-extern "C" __global__ void softmax_cross_entropy_loss(const T* __restrict__ logits, const T* __restrict__ labels,
+extern "C" __global__ void __launch_bounds__(1024, 1)
+softmax_cross_entropy_loss(const T* __restrict__ logits, const T* __restrict__ labels,
                                                       const T* __restrict__ scale, T* __restrict__ loss,
                                                       T* __restrict__ gradient, T* __restrict__ probabilities,
                                                       S* __restrict__ parts, int rows, int columns) {
@@ -184,7 +186,8 @@ softmax_cross_entropy_totals(const T* logits, const T* labels, const T* scale, T
   loss_and_totals<true>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
 }
 
-extern "C" __global__ void mean_of_parts(const S* __restrict__ parts, T* __restrict__ loss, int count, int rows) {
+extern "C" __global__ void __launch_bounds__(1024, 1)
+mean_of_parts(const S* __restrict__ parts, T* __restrict__ loss, int count, int rows) {
   S sum = 0;
   for (int i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
   sum = block_sum(sum);
