@@ -1,4 +1,5 @@
-"""The GPU command: tests on the device, kernels beside cuBLAS and cuDNN, training steps beside PyTorch; one JSON file.
+"""The GPU command: tests on the device, kernels beside cuBLAS and cuDNN, training steps beside PyTorch,
+and the kernels that they consist of; one JSON file.
 
     python -m benchmarks gpu --out DIR
 
@@ -11,6 +12,7 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
 import subprocess
 import sys
 import time
@@ -42,8 +44,10 @@ def run(arguments: argparse.Namespace) -> None:
     parts: dict[str, Any] = {}
     if not arguments.skip_tests:
         parts["tests"] = run_tests
-    parts["kernels"] = lambda: measured("gpu_kernels", arguments.small)
+    # What matters most first: a run that is cut off has it.
     parts["steps"] = lambda: measured("gpu_steps", arguments.small)
+    parts["kernels"] = lambda: measured("gpu_kernels", arguments.small)
+    parts["profile"] = lambda: measured("gpu_profile", arguments.small)
     for name, part in parts.items():
         start = time.perf_counter()
         document[name] = part()
@@ -102,7 +106,7 @@ def fill(document: dict[str, Any]) -> None:
                 found.append(_measurement("kernels", case, rival, "us", samples, row["work"]))
     for row in (row for row in document.get("steps", []) if "samples" in row):
         for rival, samples in row["samples"].items():
-            case = f"{row['model']}/train/{row['batch']}"
+            case = f"{row['model']}/train{'-bf16' if row['precision'] == 'bf16' else ''}/{row['batch']}"
             found.append(_measurement("models", case, rival, "ms", [1e-3 * s for s in samples], row["work"]))
     for row in document.get("kernels", []):
         if "ceilings" in row:
@@ -130,8 +134,20 @@ def _measurement(
 
 def run_tests() -> dict[str, Any]:
     """The suites that mean something on a device; their last lines, and every failure."""
-    command = [sys.executable, "-m", "pytest", "-q", "-x", "--maxfail=40", "-p", "no:cacheprovider", "tests/gpu"]
-    command += ["tests/cuda", "--deselect", "tests/cuda/test_compilation.py"]
+    command = [
+        sys.executable,
+        "-m",
+        "pytest",
+        "-q",
+        "--maxfail=40",
+        "-p",
+        "no:cacheprovider",
+        "tests/gpu",
+        "tests/cuda",
+    ]
+    command += [f"--ignore-glob=tests/cuda/test_{name}*" for name in ("compilation", "cupy_stand_in", "emulator")]
+    if find_spec("xdist"):
+        command += ["-n", str(min(os.cpu_count() or 1, 16))]
     try:
         done = subprocess.run(command, capture_output=True, text=True, cwd=ROOT, timeout=TESTS_LIMIT)
     except subprocess.TimeoutExpired as error:

@@ -1,7 +1,8 @@
 """Training steps of the two lecture models on a GPU, beside PyTorch: a line of JSON for each model and batch size.
 
 gradlite trains through ``fit``, data on the device. PyTorch: channels_last, fused Adam, data on the device; eager, and
-with the whole step captured by hand in one CUDA graph, which is the honest rival of a captured step. TF32 for both.
+with the whole step captured by hand in one CUDA graph, which is the honest rival of a captured step. Both in TF32, and
+in bfloat16: the policy ``mixed_bfloat16`` here, autocast there.
 Host time around whole epochs that end with a synchronization, medians of rounds in which the rivals take turns.
 """
 
@@ -25,10 +26,15 @@ STEPS = {("mnist", 32): 200, ("mnist", 128): 200, ("mnist", 1024): 100, ("vggnet
          ("vggnet", 1024): 10}  # fmt: skip
 
 
-def gradlite_epoch(model: str, batch: int, steps: int) -> Callable[[], Any]:
+PRECISIONS = ("tf32", "bf16")
+
+
+def gradlite_epoch(model: str, batch: int, steps: int, precision: str = "tf32") -> Callable[[], Any]:
     """An epoch through ``fit``."""
     x, y = data(model, batch * steps)
-    net = keras_model(gradlite.keras, model)
+    keras = gradlite.keras
+    keras.mixed_precision.set_global_policy("mixed_bfloat16" if precision == "bf16" else "float32")
+    net = keras_model(keras, model)
     x, y = gradlite.Tensor(x, device="gpu"), gradlite.Tensor(y, device="gpu")
     return lambda: net.fit(x, y, batch_size=batch, verbose=0)
 
@@ -36,11 +42,19 @@ def gradlite_epoch(model: str, batch: int, steps: int) -> Callable[[], Any]:
 class TorchSteps:
     """PyTorch's network with its data on the device: eager epochs, and epochs of a captured step."""
 
-    def __init__(self, torch: Any, model: str, batch: int, steps: int) -> None:
+    def __init__(self, torch: Any, model: str, batch: int, steps: int, precision: str = "tf32") -> None:
         from benchmarks.rivals.torch_rival import Training
 
         self.torch = torch
         self.training = Training(model, batch, *data(model, batch * steps), device="cuda", capturable=True)
+        if precision == "bf16":
+            exact = self.training.outputs_and_loss
+
+            def cast(x: Any, y: Any) -> Any:
+                with torch.autocast("cuda", torch.bfloat16, cache_enabled=False):  # a cache would outlive the capture
+                    return exact(x, y)
+
+            self.training.outputs_and_loss = cast
         self.x, self.y, self.batch = self.training.x, self.training.y, batch
         self.order = torch.randperm(len(self.x), device="cuda")
         self.position = torch.zeros((), dtype=torch.int64, device="cuda")
@@ -88,13 +102,12 @@ class TorchSteps:
         self.graph = graph
 
 
-def measure(model: str, batch: int, steps: int, torch: Any) -> dict[str, Any]:
+def measure(model: str, batch: int, steps: int, precision: str, torch: Any) -> dict[str, Any]:
     """Microseconds a step of every rival: quartiles over the rounds, and our time over each rival's."""
-    epochs: dict[str, Callable[[], Any]] = {"gradlite": gradlite_epoch(model, batch, steps)}
+    epochs: dict[str, Callable[[], Any]] = {"gradlite": gradlite_epoch(model, batch, steps, precision)}
     if torch is not None:
-        rival = TorchSteps(torch, model, batch, steps)
-        epochs["torch eager"] = rival.eager
-        epochs["torch captured"] = TorchSteps(torch, model, batch, steps).captured
+        epochs["torch eager"] = TorchSteps(torch, model, batch, steps, precision).eager
+        epochs["torch captured"] = TorchSteps(torch, model, batch, steps, precision).captured
     samples: dict[str, list[float]] = {name: [] for name in epochs}
     for epoch in epochs.values():
         epoch()
@@ -108,6 +121,7 @@ def measure(model: str, batch: int, steps: int, torch: Any) -> dict[str, Any]:
         "model": model,
         "batch": batch,
         "steps": steps,
+        "precision": precision,
         "samples": samples,
         "work": work.training_step(model, batch),
         "us_a_step": {n: [round(q, 1) for q in statistics.quantiles(s, n=4)] for n, s in samples.items()},
@@ -129,8 +143,10 @@ def main() -> None:
         torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = True
         torch.backends.cudnn.benchmark = True
     cases = {("mnist", 4): 2} if small else STEPS
-    for (model, batch), steps in cases.items():
-        print(json.dumps(measure(model, batch, steps, torch)), flush=True)
+    for precision in PRECISIONS:
+        for (model, batch), steps in cases.items():
+            print(json.dumps(measure(model, batch, steps, precision, torch)), flush=True)
+    gradlite.keras.mixed_precision.set_global_policy("float32")
     get_backend("gpu").synchronize()
 
 

@@ -85,7 +85,9 @@ def keras_model(keras: Any, model: str, **compile_options: Any) -> Any:
         size = int(layer.size)
         if layer.kind == "dense":
             last = i == len(net.layers) - 1 and net.loss == "crossentropy"
-            made.add(layers.Dense(size, activation="softmax" if last else layer.activation))
+            # Probabilities in float32 whatever the policy, as Keras's guide to mixed precision advises.
+            more = {"activation": "softmax", "dtype": "float32"} if last else {"activation": layer.activation}
+            made.add(layers.Dense(size, **more))
         elif layer.kind == "conv":
             made.add(layers.Conv2D(size, (3, 3), padding="same", activation=layer.activation))
         elif layer.kind == "norm":

@@ -45,7 +45,7 @@ def block(documents: Iterable[Document]) -> str:
     parts = []
     for group in chosen(list(documents)):
         parts.append(fill(_about(group), 120))
-        steps = [m for d in group for m in d.suite("models") if "/train/" in m.case and m.parameter in BATCHES]
+        steps = [m for d in group for m in d.suite("models") if "/train" in m.case and m.parameter in BATCHES]
         others = [m for d in group for m in d.suite("overhead")]
         for heading, found in (("training step", steps), ("overhead", others)):
             parts += [markdown(_table(heading, columns, rows)) for columns, rows in _alike(found)]

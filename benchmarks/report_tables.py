@@ -39,7 +39,7 @@ WORDS = {
     "memory": "peak memory",
 }
 # Where one of these is part of a case, a number at its end is a batch size.
-OF_BATCHES = {"train", "predict", "step", "launches", "buffers", "memory", "capture"}
+OF_BATCHES = {"train", "train-bf16", "predict", "step", "launches", "buffers", "memory", "capture"}
 
 
 @dataclass(frozen=True)
