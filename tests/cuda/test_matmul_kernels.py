@@ -321,7 +321,7 @@ def test_counters_are_zero_again_after_every_launch(gpu, rng, forced):
     assert not counters_for(gpu, COUNTERS).get().any()
 
 
-# Products of the two lecture models on an H200, and a large one.
+# Products of the two lecture models on 132 multiprocessors, and a large one.
 @pytest.mark.parametrize(
     ("shape", "fewest"),
     [((32, 512, 784), 100), ((32, 10, 512), 8), ((784, 512, 32), 100), ((32, 512, 4096), 100), ((4096, 512, 32), 100)],
