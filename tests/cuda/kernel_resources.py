@@ -1,4 +1,4 @@
-"""The table of registers and shared memory of every kernel, kernel_resources.csv: reading, and writing it anew.
+"""The table of registers, shared memory and code of every kernel, kernel_resources.csv: reading, and writing it anew.
 
     python tests/cuda/kernel_resources.py [FILE.cu ...]
 
@@ -22,7 +22,9 @@ from gradlite.backends.cuda.sources import KERNELS, Variant, defined, variants
 
 ARCHITECTURES = (70, 75, 80, 86, 89, 90)
 TABLE = Path(__file__).with_name("kernel_resources.csv")
-COLUMNS = ("variant", "entry", "architecture", "registers", "static shared bytes")
+COLUMNS = ("variant", "entry", "architecture", "registers", "static shared bytes", "code bytes")
+
+Row = tuple[str, str, int, int, int, int]
 
 
 def label(variant: Variant) -> str:
@@ -41,17 +43,17 @@ def compiled(variant: Variant, architecture: int) -> dict[str, nvrtc.Resources]:
 
 
 @cache
-def read_table() -> dict[tuple[str, str, int], tuple[int, int]]:
-    """(variant, entry, architecture) -> (registers, static shared bytes)."""
+def read_table() -> dict[tuple[str, str, int], tuple[int, int, int]]:
+    """(variant, entry, architecture) -> (registers, static shared bytes, code bytes)."""
     with TABLE.open(newline="", encoding="utf-8") as file:
         rows = list(csv.reader(file))[1:]
-    return {(row[0], row[1], int(row[2])): (int(row[3]), int(row[4])) for row in rows}
+    return {(row[0], row[1], int(row[2])): (int(row[3]), int(row[4]), int(row[5])) for row in rows}
 
 
-def rows_of(variant: Variant) -> list[tuple[str, str, int, int, int]]:
+def rows_of(variant: Variant) -> list[Row]:
     """The rows of one variant: of each entry on each architecture."""
     return [
-        (label(variant), name, architecture, found.registers, found.shared_bytes)
+        (label(variant), name, architecture, found.registers, found.shared_bytes, found.code_bytes)
         for architecture in ARCHITECTURES
         if supported(variant, architecture)
         for name, found in sorted(compiled(variant, architecture).items())

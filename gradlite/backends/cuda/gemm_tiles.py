@@ -3,9 +3,9 @@
 A product is cut into tiles of C, one a block. Large tiles read each element less often, small ones make more blocks of
 a small product; what is still too few blocks for the device is split along k, and the last block of each tile adds up
 the slices, in their order. The choice is the cheapest by a model of a few lines (``_cycles``), not a table by shape:
-shapes are the user's. Its constants are in cycles of a multiprocessor. Those of TF32 are fitted to 400 measured times of
-18 products (batches of 32, 128 and 1024) on an H100: over them what it chooses is 1 % slower than the best on average,
-6 % at worst, and its times are right to 14 %. Those of other units are estimates.
+shapes are the user's. Its constants are in cycles of a multiprocessor. Those of TF32 are fitted to 400 measured times
+of 18 products (batches of 32, 128 and 1024) on an H100: over them what it chooses is 1 % slower than the best on
+average, 6 % at worst, and its times are right to 14 %. Those of other units are estimates.
 """
 
 from __future__ import annotations
