@@ -16,11 +16,11 @@ from gradlite.backends.cuda.graphs import GraphReplay, ListReplay, bound
 from gradlite.training import replay
 
 # Kernels in the graph of one step; lower a number when a step needs fewer.
-NODES = {"mnist": 8, "vggnet": 37}
+NODES = {"mnist": 8, "vggnet": 38}
 
 
 # With batches of 32 on a device of many multiprocessors, where more sums are taken in two launches.
-NODES_OF_32 = {"mnist": 8, "vggnet": 40}
+NODES_OF_32 = {"mnist": 8, "vggnet": 41}
 
 
 def captured_step(monkeypatch: pytest.MonkeyPatch, model: str, batch: int | None = None) -> Any:

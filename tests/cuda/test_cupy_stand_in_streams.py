@@ -301,6 +301,19 @@ def test_a_capture_forks_and_joins_through_events(stream):
         stream.end_capture()
 
 
+def test_a_graph_runs_what_was_forked_as_late_as_a_device_might(stream):
+    x, y, side = cp.asarray(host()), cp.zeros(6, np.float32), cp.cuda.Stream(non_blocking=True)
+    stream.begin_capture()
+    side.wait_event(stream.record())
+    with side:
+        cp.add(x, 0, out=y)
+    x += 1  # nothing keeps this from running first
+    stream.wait_event(side.record())
+    graph = stream.end_capture()
+    graph.launch()
+    np.testing.assert_array_equal(y.get(), host() + 1)
+
+
 def test_async_copies_and_fills_are_captured(stream):
     pinned = np.frombuffer(cp.cuda.alloc_pinned_memory(24), np.float32, 6)
     pinned[...] = host()

@@ -47,15 +47,18 @@ class Node:
 class Capture:
     """A capture in progress: its first stream, its nodes, and the streams that an event has pulled in.
 
+    Nodes are kept in an order in which a device may run them: those of other streams as late as that can be, when the
+    first stream waits for them, so that what it does in between and what they do must not be in each other's way.
+
     Attributes:
-        unjoined: streams other than the first with work that the first has not waited for.
+        unjoined: streams other than the first with work that the first has not waited for, and that work.
     """
 
     origin: Stream
     mode: int
     nodes: list[Node] = field(default_factory=list)
     members: list[Stream] = field(default_factory=list)
-    unjoined: list[Stream] = field(default_factory=list)
+    unjoined: dict[Stream, list[Node]] = field(default_factory=dict)
     invalid: bool = False
 
 
@@ -134,8 +137,8 @@ class Stream:
             theirs.members.append(self)
         elif theirs is None:
             raise fail(self._capture, CAPTURE_ISOLATION, "a captured stream waits for an event recorded outside")
-        elif event._stream in theirs.unjoined:
-            theirs.unjoined.remove(event._stream)
+        elif self is theirs.origin and event._stream in theirs.unjoined:
+            theirs.nodes += theirs.unjoined.pop(event._stream)
 
     def launch_host_func(self, callback: Callable[[Any], None], arg: Any) -> None:
         """Call a function of the host in the order of the stream."""
@@ -209,9 +212,8 @@ def submit(name: str, run: Callable[[], Any], pointers: Iterable[int], stream: S
         run()
         return
     capture = stream._capture
-    capture.nodes.append(Node(name, run, tuple(p for p in pointers if p)))
-    if stream is not capture.origin and stream not in capture.unjoined:
-        capture.unjoined.append(stream)
+    nodes = capture.nodes if stream is capture.origin else capture.unjoined.setdefault(stream, [])
+    nodes.append(Node(name, run, tuple(p for p in pointers if p)))
 
 
 def note_launch(name: str, stream: Stream) -> None:
