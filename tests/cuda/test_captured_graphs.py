@@ -79,7 +79,7 @@ def test_a_step_of_a_batch_of_32_is_of_few_kernels_on_a_large_device(gpu, monkey
 def test_the_arena_of_a_step_is_near_what_must_live_at_one_time(gpu, monkeypatch):
     memory = captured_step(monkeypatch, "vggnet").memory
     assert memory.planned_bytes <= 1.05 * memory.live_bytes
-    assert memory.planned_bytes < 0.9 * memory.unshared_bytes
+    assert memory.planned_bytes < 0.95 * memory.unshared_bytes
 
 
 def test_calls_that_cannot_be_captured_are_run_one_after_the_other_and_say_why(gpu):
