@@ -301,6 +301,15 @@ def test_a_capture_forks_and_joins_through_events(stream):
         stream.end_capture()
 
 
+def test_a_with_block_ends_on_the_stream_of_the_block_around_it_whatever_use_has_chosen():
+    outer, chosen, inner = (cp.cuda.Stream(non_blocking=True) for _ in range(3))
+    with outer:
+        chosen.use()
+        with inner:
+            assert cp.cuda.get_current_stream() is inner
+        assert cp.cuda.get_current_stream() is outer
+
+
 def test_a_graph_runs_what_was_forked_as_late_as_a_device_might(stream):
     x, y, side = cp.asarray(host()), cp.zeros(6, np.float32), cp.cuda.Stream(non_blocking=True)
     stream.begin_capture()

@@ -165,6 +165,32 @@ def test_from_any_stream_work_runs_on_ours_and_is_ordered_both_ways_without_wait
     np.testing.assert_array_equal(y.numpy(), values())
 
 
+def test_a_stream_that_was_chosen_by_use_stays_the_current_one(gpu):
+    x = Tensor(values(), device=gpu)
+    mine = gpu.xp.cuda.Stream(non_blocking=True)
+    before = gpu.xp.cuda.get_current_stream()
+    try:
+        mine.use()
+        gradlite.relu(x)
+        assert gpu.xp.cuda.get_current_stream() is mine
+    finally:
+        before.use()
+
+
+def test_while_another_stream_takes_the_place_of_ours_launches_go_there(gpu):
+    side = gpu.xp.cuda.Stream(non_blocking=True)
+    own, current = gpu.stream, gpu.xp.cuda.get_current_stream
+    restore = gpu.adopt()
+    try:
+        with gpu.on(side):
+            assert gpu.stream is side
+            assert current() is side
+        assert gpu.stream is own
+        assert current() is own
+    finally:
+        restore()
+
+
 @only_emulated
 def test_on_our_stream_no_event_is_needed(gpu, monkeypatch):
     x = Tensor(values(), device=gpu)

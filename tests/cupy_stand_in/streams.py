@@ -82,7 +82,6 @@ class Stream:
         self.is_non_blocking = non_blocking and not singleton
         self.priority = priority or 0
         self._capture: Capture | None = None
-        self._before: list[Stream] = []
 
     def __eq__(self, other: object) -> bool:
         return isinstance(other, Stream) and self.ptr == other.ptr
@@ -97,11 +96,15 @@ class Stream:
         return 0, self.ptr
 
     def __enter__(self) -> Stream:
-        self._before.append(get_current_stream())
-        return self.use()
+        self.use()
+        _entered().append(self)
+        return self
 
     def __exit__(self, *exception: object) -> None:
-        self._before.pop().use()
+        # As in CuPy: back to the stream of the block around this one, not to what `use` has chosen since.
+        entered = _entered()
+        entered.pop()
+        (entered[-1] if entered else Stream.null).use()
 
     def use(self) -> Stream:
         """Make it this thread's stream on the current device."""
@@ -180,6 +183,14 @@ def _streams() -> dict[int, Stream]:
         _local.streams = {}
     streams: dict[int, Stream] = _local.streams
     return streams
+
+
+def _entered() -> list[Stream]:
+    """The streams of this thread's open ``with`` blocks on the current device, the innermost last."""
+    if not hasattr(_local, "entered"):
+        _local.entered = {}
+    entered: list[Stream] = _local.entered.setdefault(current_device(), [])
+    return entered
 
 
 def get_current_stream(device_id: int = -1) -> Stream:

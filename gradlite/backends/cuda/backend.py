@@ -145,12 +145,11 @@ class CudaBackend(Backend):
         Only while a graph is captured, by who holds the gate.
         """
         own = self.stream
-        self.stream = self._own.stream = stream
+        self.stream = self._own.stream = stream.use()
         try:
-            with stream:
-                yield
+            yield
         finally:
-            self.stream = self._own.stream = own
+            self.stream = self._own.stream = own.use()
 
     def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
         return CudaRows(self, arrays, order)

@@ -50,9 +50,12 @@ class DeviceStream:
                 return
             self._order(other, self.stream)
             try:
-                with self.stream:
-                    yield
+                self.stream.use()
+                yield
             finally:
+                # Not by a with block: that would lead back to the stream of the block around it, past a stream that
+                # was chosen by ``use`` since.
+                other.use()
                 self._order(self.stream, other)
 
     def adopt(self) -> Callable[[], None]:
