@@ -8,10 +8,10 @@ a backend replaces those that it computes faster, by name. Derivatives are not k
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from types import MappingProxyType, ModuleType
+from types import ModuleType
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -58,12 +58,9 @@ class Backend:
 
     Attributes:
         fusions: the rules by which launches of recorded programs are joined here; see ``gradlite.recording.fusion``.
-        beside: kernels that recorded programs may run beside others here; see ``gradlite.recording.beside``.
     """
 
     fusions: frozenset[str] = frozenset({"activation", "activation gradient", "normalization gradient", "softmax"})
-
-    beside: frozenset[str] = frozenset()
 
     def __init__(self, xp: ModuleType, device: str, kernels: dict[str, Callable[..., Any]] | None = None) -> None:
         self.xp = xp
@@ -133,14 +130,8 @@ class Backend:
         # Negative strides reach in front of the first element, so this is no plain slice.
         return self.xp.ndarray(like.shape, like.dtype, arena, offset, like.strides)
 
-    def bind(
-        self, calls: Sequence[Callable[[], Any]], beside: Mapping[int, int] = MappingProxyType({})
-    ) -> Callable[[int], None]:
-        """One function that makes all calls in order, as many times as it is told.
-
-        Args:
-            beside: calls, by number, that may run beside those behind them, and before which one they must be done.
-        """
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
+        """One function that makes all calls in order, as many times as it is told."""
 
         def run(times: int = 1) -> None:
             for _ in range(times):

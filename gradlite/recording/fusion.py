@@ -13,7 +13,6 @@ from dataclasses import replace
 from typing import Any
 
 from gradlite.backends import Backend
-from gradlite.recording.beside import adam_ahead
 from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
 from gradlite.recording.conversions import conversions_together
 from gradlite.recording.launches import Launches, without
@@ -281,5 +280,4 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "totals": totals_together,
     "adam": _adam_without_packing,
     "loss": loss_with_what_follows,  # behind it, calls that return something may change totals too
-    "adam ahead": adam_ahead,  # the step's number has been counted by then
 }

@@ -8,9 +8,8 @@ Inference", 2020, greedy by size).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from types import MappingProxyType
 from typing import Any
 
 from gradlite.backends import Backend
@@ -66,15 +65,8 @@ def inputs_of(call: Call, kind: type) -> Iterator[Any]:
         yield from arrays_in(value, kind)
 
 
-def find_buffers(
-    backend: Backend, calls: Sequence[Call], outputs: Iterable[Any], beside: Mapping[int, int] = MappingProxyType({})
-) -> dict[int, Buffer]:
-    """The buffers that the launches brought, by the identity of their memory; those of ``outputs`` live to the end.
-
-    Args:
-        beside: launches that run beside others, and before which launch they are done: until then they need their
-            buffers.
-    """
+def find_buffers(backend: Backend, calls: Sequence[Call], outputs: Iterable[Any]) -> dict[int, Buffer]:
+    """The buffers that the launches brought, by the identity of their memory; those of ``outputs`` live to the end."""
     kind = backend.array_type
     known: set[int] = set()
     buffers: dict[int, Buffer] = {}
@@ -90,11 +82,6 @@ def find_buffers(
             if memory.identity not in known:
                 buffers[memory.identity] = Buffer(memory.nbytes, number, number)
                 known.add(memory.identity)
-    for number, stop in beside.items():
-        for array in (*inputs_of(calls[number], kind), *arrays_in(calls[number].results, kind)):
-            buffer = buffers.get(backend.memory_of(array).identity)
-            if buffer is not None:
-                buffer.last = max(buffer.last, stop)
     for array in outputs:
         identity = backend.memory_of(array).identity
         if identity in buffers:

@@ -7,7 +7,6 @@ from functools import partial
 from typing import Any
 
 from gradlite.backends import Backend
-from gradlite.recording.beside import joins
 from gradlite.recording.fusion import fused
 from gradlite.recording.plan import Buffer, MemoryPlan, find_buffers, place
 from gradlite.recording.recorder import Call, Recorder
@@ -34,15 +33,14 @@ class Program:
     def __init__(self, recorder: Recorder, outputs: Sequence[Any] = ()) -> None:
         backend = recorder.backend
         calls = fused(backend, recorder.calls, outputs)
-        beside = joins(backend, calls)
-        buffers = find_buffers(backend, calls, outputs, beside)
+        buffers = find_buffers(backend, calls, outputs)
         self.memory = place(buffers.values())
         self._arena = backend.arena(self.memory.planned_bytes)
         # The recorded arrays stay alive until all are moved: their identities would be given to others otherwise.
         move = _Mover(backend, buffers, self._arena)
         self.outputs = tuple(move(array) for array in outputs)
         self.launches = tuple(call.name for call in calls)
-        self._replay: Callable[[int], None] = backend.bind([_bound(call, move) for call in calls], beside)
+        self._replay: Callable[[int], None] = backend.bind([_bound(call, move) for call in calls])
         recorder.calls = []
 
     def replay(self, times: int = 1) -> None:

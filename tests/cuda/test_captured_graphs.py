@@ -16,11 +16,11 @@ from gradlite.backends.cuda.graphs import GraphReplay, ListReplay, bound
 from gradlite.training import replay
 
 # Kernels in the graph of one step; lower a number when a step needs fewer.
-NODES = {"mnist": 8, "vggnet": 38}
+NODES = {"mnist": 8, "vggnet": 37}
 
 
 # With batches of 32 on a device of many multiprocessors, where more sums are taken in two launches.
-NODES_OF_32 = {"mnist": 8, "vggnet": 41}
+NODES_OF_32 = {"mnist": 8, "vggnet": 40}
 
 
 def captured_step(monkeypatch: pytest.MonkeyPatch, model: str, batch: int | None = None) -> Any:
@@ -79,7 +79,7 @@ def test_a_step_of_a_batch_of_32_is_of_few_kernels_on_a_large_device(gpu, monkey
 def test_the_arena_of_a_step_is_near_what_must_live_at_one_time(gpu, monkeypatch):
     memory = captured_step(monkeypatch, "vggnet").memory
     assert memory.planned_bytes <= 1.05 * memory.live_bytes
-    assert memory.planned_bytes < 0.95 * memory.unshared_bytes
+    assert memory.planned_bytes < 0.9 * memory.unshared_bytes
 
 
 def test_calls_that_cannot_be_captured_are_run_one_after_the_other_and_say_why(gpu):

@@ -177,20 +177,6 @@ def test_a_stream_that_was_chosen_by_use_stays_the_current_one(gpu):
         before.use()
 
 
-def test_while_another_stream_takes_the_place_of_ours_launches_go_there(gpu):
-    side = gpu.xp.cuda.Stream(non_blocking=True)
-    own, current = gpu.stream, gpu.xp.cuda.get_current_stream
-    restore = gpu.adopt()
-    try:
-        with gpu.on(side):
-            assert gpu.stream is side
-            assert current() is side
-        assert gpu.stream is own
-        assert current() is own
-    finally:
-        restore()
-
-
 @only_emulated
 def test_on_our_stream_no_event_is_needed(gpu, monkeypatch):
     x = Tensor(values(), device=gpu)

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from itertools import groupby
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -47,9 +46,7 @@ class CpuBackend(Backend):
             return partial(_silently, function)
         return partial(_silently, narrow.run, np.ndarray, _converted, _write, kernel, function)
 
-    def bind(
-        self, calls: Sequence[Callable[[], Any]], beside: Mapping[int, int] = MappingProxyType({})
-    ) -> Callable[[int], None]:
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         """One function that makes all calls in order, as many times as it is told; neighbours that have plans are one
         list of native launches."""
         steps: list[Callable[..., Any]] = []

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from collections.abc import Callable, Sequence
+from contextlib import AbstractContextManager
 from functools import partial
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -41,13 +40,7 @@ class CudaBackend(Backend):
     """
 
     # Every launch that is saved saves microseconds.
-    fusions = Backend.fusions | {
-        "adam", "adam ahead", "conversions", "correct answers", "draws", "loss", "moving averages", "totals"
-    }  # fmt: skip
-    beside = frozenset({
-        "adam_segments", "conv2d_parameter_gradients", "conv2d_weight_gradient", "dense_weight_gradient",
-        "moving_averages",
-    })  # fmt: skip
+    fusions = Backend.fusions | {"adam", "conversions", "correct answers", "draws", "loss", "moving averages", "totals"}
 
     def __init__(self, cupy: Any, device: int) -> None:
         super().__init__(cupy, f"gpu:{device}")
@@ -133,23 +126,8 @@ class CudaBackend(Backend):
         view = self.xp.ndarray(like.shape, like.dtype, arena.data + lowest, strides)
         return view[tuple(slice(None, None, -1 if back else 1) for back in backwards)]
 
-    def bind(
-        self, calls: Sequence[Callable[[], Any]], beside: Mapping[int, int] = MappingProxyType({})
-    ) -> Callable[[int], None]:
-        return bound(self, calls, beside)
-
-    @contextmanager
-    def on(self, stream: Any) -> Iterator[None]:
-        """Inside, ``stream`` takes the place of our own, for what a graph runs beside other launches.
-
-        Only while a graph is captured, by who holds the gate.
-        """
-        own = self.stream
-        self.stream = self._own.stream = stream.use()
-        try:
-            yield
-        finally:
-            self.stream = self._own.stream = own.use()
+    def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
+        return bound(self, calls)
 
     def rows(self, arrays: Sequence[Any] = (), order: Any = None) -> Rows:
         return CudaRows(self, arrays, order)

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from types import MappingProxyType
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -13,14 +12,11 @@ if TYPE_CHECKING:
 class GraphReplay:
     """Calls that were captured into a graph; calling it launches the graph.
 
-    Those that may run ``beside`` others are captured on a second stream, which forks from the first there and joins it
-    where they must be done: branches of the graph, which the device runs at one time where it has room.
-
     The kernels must have run before, because loading a module is not allowed while a stream is captured; recorded calls
     have. What they allocate on the way, such as partial sums, comes from a pool that lives as long as the graph.
     """
 
-    def __init__(self, gpu: CudaBackend, calls: Sequence[Callable[[], Any]], beside: Mapping[int, int]) -> None:
+    def __init__(self, gpu: CudaBackend, calls: Sequence[Callable[[], Any]]) -> None:
         cuda = gpu.xp.cuda
         self._stream = gpu.stream
         self._pool = cuda.MemoryPool()
@@ -28,41 +24,18 @@ class GraphReplay:
         self._calls = list(calls)
         self._gate = gpu.gate
         with gpu.entered(), self._gate, cuda.using_allocator(self._pool.malloc):
-            self._side = cuda.Stream(non_blocking=True)
             self._stream.begin_capture()
             try:
-                self._capture(gpu, beside)
+                for call in self._calls:
+                    call()
             finally:
                 self._graph = self._stream.end_capture()
             self._graph.upload(self._stream)
-
-    def _capture(self, gpu: CudaBackend, beside: Mapping[int, int]) -> None:
-        stops, forked = set(beside.values()), False
-        for number, call in enumerate(self._calls):
-            if forked and number in stops:
-                _order(gpu, self._side, self._stream)
-                forked = False
-            if number not in beside:
-                call()
-                continue
-            _order(gpu, self._stream, self._side)
-            with gpu.on(self._side):
-                call()
-            forked = True
-        if forked:
-            _order(gpu, self._side, self._stream)
 
     def __call__(self, times: int = 1) -> None:
         with self._gate:
             for _ in range(times):
                 self._graph.launch(self._stream)
-
-
-def _order(gpu: CudaBackend, first: Any, then: Any) -> None:
-    """What ``then`` gets from here on waits for what ``first`` was given until now."""
-    event = gpu.xp.cuda.Event(disable_timing=True)
-    event.record(first)
-    then.wait_event(event)
 
 
 class ListReplay:
@@ -84,14 +57,12 @@ class ListReplay:
                     call()
 
 
-def bound(
-    gpu: CudaBackend, calls: Sequence[Callable[[], Any]], beside: Mapping[int, int] = MappingProxyType({})
-) -> GraphReplay | ListReplay:
+def bound(gpu: CudaBackend, calls: Sequence[Callable[[], Any]]) -> GraphReplay | ListReplay:
     """The calls as a graph, or where one of them may not be captured (a sort, a reduction of CuPy's) as a list.
 
     A failed capture runs nothing, so the list that takes its place starts from the same state.
     """
     try:
-        return GraphReplay(gpu, calls, beside)
+        return GraphReplay(gpu, calls)
     except Exception as error:  # whatever a driver or CuPy raises for a call that it does not capture
         return ListReplay(gpu, calls, f"{type(error).__name__}: {error}")
