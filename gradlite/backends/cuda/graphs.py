@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
@@ -28,8 +29,11 @@ class GraphReplay:
             try:
                 for call in self._calls:
                     call()
-            finally:
-                self._graph = self._stream.end_capture()
+            except Exception:
+                with suppress(Exception):  # that the capture is spoilt says less than what spoilt it
+                    self._stream.end_capture()
+                raise
+            self._graph = self._stream.end_capture()
             self._graph.upload(self._stream)
 
     def __call__(self, times: int = 1) -> None:
