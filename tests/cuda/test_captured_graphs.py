@@ -91,8 +91,14 @@ def test_calls_that_cannot_be_captured_are_run_one_after_the_other_and_say_why(g
 
     runs = bound(gpu, [add_the_sum])
     assert isinstance(runs, ListReplay)
-    assert "CaptureInvalidated" not in runs.reason, "that is what became of it, not why"
     assert runs.reason
     for _ in range(2):
         runs()
     assert gpu.item(total) == 12
+
+
+def test_a_capture_that_was_spoilt_says_by_what(gpu):
+    runs = bound(gpu, [gpu.synchronize])
+    assert isinstance(runs, ListReplay)
+    assert "CaptureUnsupported" in runs.reason
+    runs()
