@@ -34,6 +34,14 @@ def test_samples_of_every_shape_and_type_are_read_in_the_order_from_the_position
         np.testing.assert_array_equal(backend.to_numpy(result), array[numbers])
 
 
+@pytest.mark.parametrize("shape", [(), (784,), (4097,), (3000, 3)])
+def test_many_rows_short_or_long_are_read_in_their_order(backend: Any, rng: Any, shape: tuple[int, ...]) -> None:
+    array, order = rng.integers(0, 255, (41, *shape), np.uint8), rng.permutation(41)
+    rows = backend.rows([backend.asarray(array)], backend.asarray(order))
+    (found,) = backend.launch("select_rows", backend.asarray(np.array(7)), rows=rows, size=37)
+    np.testing.assert_array_equal(backend.to_numpy(found), array[order[np.arange(7, 44) % 41]])
+
+
 def test_views_that_are_not_contiguous_or_not_aligned_are_read_right(backend: Any, rng: Any) -> None:
     x = rng.integers(0, 255, (9, 33), np.uint8)
     on_device = backend.asarray(x)

@@ -102,6 +102,8 @@ def capability(gpu: Any, version: tuple[int, int]) -> Iterator[Any]:
 
 CASES = {
     "first layer": {"c": 3, "f": 32, "size": (13, 15)},
+    "first layer, whole tiles": {"c": 3, "f": 36, "size": (16, 32)},
+    "one channel, whole tiles": {"c": 1, "f": 8, "size": (10, 18), "padding": ((0, 0), (0, 0)), "n": 3},
     "3 x 3, whole tiles": {"c": 32, "f": 32, "size": (16, 16)},
     "3 x 3, ragged": {"c": 24, "f": 72, "size": (15, 17), "n": 1},
     "stride 2": {"c": 16, "f": 24, "size": (9, 12), "strides": (2, 2), "padding": ((0, 1), (1, 0))},
@@ -113,7 +115,7 @@ CASES = {
     "depthwise, two outputs a channel": {"c": 6, "f": 12, "groups": 6, "strides": (2, 1), "dilation": (1, 2)},
 }
 # Every way to read, tile and sum is in these; the other modes share sources with the ones that run all cases.
-FEW = ("first layer", "3 x 3, whole tiles", "depthwise")
+FEW = ("first layer", "first layer, whole tiles", "3 x 3, whole tiles", "depthwise")
 
 
 @pytest.mark.parametrize(
@@ -130,7 +132,7 @@ def test_sums_of_whole_numbers_are_exact(gpu, case, mode):
 def test_rounding_stays_within_the_precision(gpu, mode):
     precision, dtype = MODES[mode]
     config.set_matmul_precision(precision)
-    for case in ("first layer", "3 x 3, whole tiles"):
+    for case in ("first layer", "first layer, whole tiles", "3 x 3, whole tiles"):
         arrays, options = convolution(1, dtype, whole=False, **CASES[case])
         hold(gpu, arrays, options, TOLERANCE[mode])
     if mode in ("TF32", "bfloat16") and gpu.compute_capability >= (8, 0):
@@ -168,6 +170,8 @@ def test_the_largest_and_the_smallest_tiles_are_exact(gpu, monkeypatch, mode, mu
     hold(gpu, *convolution(1, c=8, f=136, n=3, size=(10, 11), padding=((0, 0), (1, 1))))
     hold(gpu, *convolution(2, c=8, f=64, n=2, size=(16, 16)))
     hold(gpu, *convolution(2, c=8, f=16, n=1, size=(32, 16)))
+    hold(gpu, *convolution(2, c=40, f=72, n=2, size=(16, 16)))
+    hold(gpu, *convolution(2, c=2, f=8, n=3, size=(16, 16)))
     hold(gpu, *convolution(3, c=4, f=20, n=5, size=(12, 11), kernel=(2, 2), padding=((0, 0), (0, 0))))
 
 
@@ -278,6 +282,7 @@ KERNELS = {
     "conv_ffma": ("exact", {"c": 3, "f": 8, "n": 1, "size": (5, 6)}),
     "conv_mma": ("TF32", {"c": 8, "f": 12, "n": 1, "strides": (2, 1)}),
     "conv_halo": ("TF32", {"c": 16, "f": 8, "n": 1, "size": (8, 16)}),
+    "conv_weight_few": ("TF32", {"c": 3, "f": 8, "n": 1, "size": (8, 16)}),
     "depthwise": ("exact", {"c": 6, "f": 6, "groups": 6, "n": 1}),
     "single elements": ("TF32", {"c": 3, "f": 5, "n": 1, "size": (5, 6)}),
     "halves": ("half", {"c": 16, "f": 8, "n": 1, "size": (8, 16)}),
@@ -310,6 +315,11 @@ def test_no_access_is_out_of_bounds_or_races(gpu, checked, kernel):
             ["conv_ffma", "conv_ffma", "conv_ffma", "conv_weight_ffma", "conv_weight_ffma"],
         ),
         ("TF32", "first layer", ["conv_mma", "conv_mma", "conv_halo", "conv_weight_mma", "conv_weight_mma"]),
+        (
+            "TF32",
+            "first layer, whole tiles",
+            ["conv_mma", "conv_mma", "conv_halo", "conv_weight_few", "conv_weight_few"],
+        ),
         ("half", "3 x 3, whole tiles", ["conv_halo", "conv_halo", "conv_halo", "conv_weight_halo", "conv_weight_halo"]),
         (
             "TF32",
@@ -388,7 +398,7 @@ def test_patches_are_not_used_where_they_would_hang_over():
     assert halo_tile(1, 16, 16, 32, "TF32", 132, limit) is not None
     for tile in HALO_TILES + NARROW_HALO_TILES[1:]:
         assert tile.shared_bytes("FP16", True) <= 64 * 1024
-    assert WeightHaloTile(32, 32, 4).shared_bytes(4) <= limit
+    assert WeightHaloTile(32, 32, 2).shared_bytes(4) <= limit
 
 
 @pytest.mark.parametrize("seed", range(30))

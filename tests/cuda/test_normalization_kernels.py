@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 from comparison import DTYPES, check, check_bits, count_launches, expected, launch
 
+from gradlite.backends.cuda.channels import BLOCKS_AT_ONCE, DIRECT_ROWS, layout_for
+
 # In one launch, and (from 1025 rows on) with slices of rows; channels that fill vectors and that do not.
 SHAPES = [(1, 1), (2, 3), (7, 5), (33, 32), (2, 3, 4, 10), (1500, 7), (5, 17, 16, 8), (1100, 132)]
 EPSILON = 1e-3
@@ -131,3 +133,15 @@ def test_normalization_takes_one_launch_or_two(gpu, rng, monkeypatch, name, rows
     gradient = with_gradient(rng, name, *arrays[:2])
     backward = count_launches(gpu, monkeypatch, name + "_gradient", gradient, epsilon=EPSILON)
     assert (len(forward), len(backward)) == most
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_layouts_cover_the_rows_once_with_whole_warps(seed):
+    rng = np.random.default_rng(seed)
+    multiprocessors, channels, rows = (int(2 ** rng.uniform(0, bits)) for bits in (8, 11, 22))
+    for itemsize, width in ((2, 1), (2, 4), (4, 1), (4, 4), (8, 1), (8, 2)):
+        layout = layout_for(multiprocessors, itemsize, channels, width, rows, rows <= DIRECT_ROWS)
+        assert layout.block[0] * layout.block[1] in (32, 64, 128, 256, 512)
+        assert (layout.tiles - 1) * layout.block[0] * width < channels <= layout.tiles * layout.block[0] * width
+        assert (layout.slices - 1) * layout.rows_each < rows <= layout.slices * layout.rows_each
+        assert layout.slices <= max(1, BLOCKS_AT_ONCE * multiprocessors // layout.tiles)

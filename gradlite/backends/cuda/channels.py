@@ -17,8 +17,12 @@ DIRECT_ROWS = 1024
 LINE_BYTES, SECTOR_BYTES = 128, 32
 # Blocks of the most threads that a multiprocessor runs at once, by the kernels' launch bounds.
 BLOCKS_AT_ONCE = 2
-# A thread should have some rows to sum up before it meets the others.
-ROWS_A_THREAD = 4
+WARP = 32
+# Slices whose sums a thread reads at once (SLICES_AT_ONCE in channels.cuh).
+SLICES_AT_ONCE = 2
+# From so many rows a thread on there are two blocks a multiprocessor, for more loads under way: below it costs more to
+# add the sums of twice as many slices.
+ROWS_A_THREAD = 8
 
 
 @dataclass(frozen=True)
@@ -41,16 +45,18 @@ class Layout:
     rows_each: int
     direct: bool
 
-    def grid(self, multiprocessors: int, rows: int) -> tuple[int, int]:
+    def grid(self, multiprocessors: int, rows: int, at_once: int = BLOCKS_AT_ONCE) -> tuple[int, int]:
         """Blocks for a loop over ``rows`` of the output: no more than run at once, since each starts with the channels'
-        statistics; where it takes them of all rows itself, one."""
-        most = 1 if self.direct else max(1, BLOCKS_AT_ONCE * multiprocessors // self.tiles)
+        statistics, ``at_once`` on a multiprocessor; where it takes them of all rows itself, one."""
+        most = 1 if self.direct else max(1, at_once * multiprocessors // self.tiles)
         return max(1, min(blocks(rows, self.block[1]), most)), self.tiles
 
 
 @lru_cache(maxsize=1024)
 def layout_for(multiprocessors: int, itemsize: int, channels: int, width: int, rows: int, direct: bool) -> Layout:
-    """The layout for sums over ``rows``, a power of two of threads each way.
+    """The layout for sums over ``rows``, a power of two of threads each way and whole warps.
+
+    A block for every multiprocessor, of fewer threads rather than fewer blocks where rows are few.
 
     Args:
         itemsize: bytes of an element.
@@ -59,8 +65,17 @@ def layout_for(multiprocessors: int, itemsize: int, channels: int, width: int, r
     """
     across = (SECTOR_BYTES if direct else LINE_BYTES) // (width * itemsize)
     across = max(1, min(across, power_of_two(blocks(channels, width))))
-    down = min(MOST_THREADS // across, power_of_two(rows))
     tiles = blocks(channels, across * width)
-    wanted = 1 if direct else max(1, multiprocessors // tiles)
-    each = blocks(rows, min(wanted, blocks(rows, down * ROWS_A_THREAD)) or 1)
-    return Layout(width, (across, down), tiles, blocks(rows, each) if each else 1, each, direct)
+    least, most = max(1, WARP // across), MOST_THREADS // across
+    if direct:
+        return Layout(width, (across, max(least, min(most, power_of_two(rows)))), tiles, 1, rows, True)
+    wanted = max(1, multiprocessors // tiles)
+    down = most
+    while down > 2 * least and 4 * blocks(rows, down) < 3 * wanted:
+        down //= 2
+    if rows >= wanted * down * ROWS_A_THREAD:
+        wanted = max(1, BLOCKS_AT_ONCE * multiprocessors // tiles)
+    else:
+        wanted = min(wanted, SLICES_AT_ONCE * down)
+    each = blocks(rows, max(1, min(wanted, blocks(rows, down))))
+    return Layout(width, (across, down), tiles, blocks(rows, each), each, False)

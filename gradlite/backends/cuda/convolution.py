@@ -21,7 +21,7 @@ from gradlite.backends.cuda.convolution_variants import (
     device_of,
     gather_launch,
     merge_kernel,
-    sum_kernel,
+    sum_launch,
     weight_launch,
 )
 from gradlite.backends.cuda.counters import counters_for
@@ -219,7 +219,7 @@ def _weight_gradient(
 ) -> None:
     """Write the gradients of kernel and bias (unless that is None). Of several ranges of pixels each leaves a row of
     sums in a workspace: those of the kernel, then those of the bias."""
-    split = weight_launch(gpu, g, x, gradient)
+    split = weight_launch(gpu, g, x, gradient, dw)
     to_kernel, to_bias, size, sums = dw, db, 0, None
     if split.ranges > 1:
         size = dw.size + (0 if db is None else db.size)
@@ -233,7 +233,7 @@ def _add_ranges(gpu: CudaBackend, sums: Any, ranges: int, dw: Any, db: Any | Non
     """Add the rows of a workspace where there are several."""
     if ranges > 1:
         size = dw.size + (0 if db is None else db.size)
-        gpu.run(sum_kernel(dw.dtype), (blocks(size, 32),), (256,), sums, dw, db, dw.size, size, ranges)
+        _run(gpu, sum_launch(device_of(gpu), dw.dtype, size, ranges), sums, dw, db, dw.size, size, ranges)
 
 
 def _is_depthwise(g: Geometry) -> bool:

@@ -128,9 +128,9 @@ def weight_tile(k: int, n: int) -> Tile:
 def split_pixels(pixels: int, tiles: int, multiprocessors: int, slab: int) -> tuple[int, int]:
     """(pixels of a range, ranges) for a sum over pixels: ``tiles`` blocks of a range each should fill the device.
 
-    Four blocks a multiprocessor; a range has at least 16 slabs, so that the workspace stays small beside what is read.
+    Four blocks a multiprocessor; a range has at least 8 slabs, so that the workspace stays small beside what is read.
     """
-    ranges = max(1, min(blocks(4 * multiprocessors, tiles), pixels // (16 * slab)))
+    ranges = max(1, min(blocks(4 * multiprocessors, tiles), pixels // (8 * slab)))
     length = blocks(blocks(pixels, ranges), slab) * slab
     return length, blocks(pixels, length)
 
@@ -244,33 +244,48 @@ class WeightHaloTile:
     n: int
     slices: int
     th: int = 8
+    stages: int = 2
 
     @property
     def threads(self) -> int:
-        return self.c // 16 * (self.n // 32) * self.slices * 32
+        return self.c // 16 * (self.n // 16) * self.slices * 32
 
     def macros(self) -> dict[str, int]:
-        return {"CB": self.c, "BN": self.n, "TH": self.th, "SLICES": self.slices}
+        return {"CB": self.c, "BN": self.n, "TH": self.th, "SLICES": self.slices, "STAGES": self.stages}
 
     def shared_bytes(self, itemsize: int) -> int:
-        """Of dynamic shared memory: two stages, or the sums that the slices are added in."""
+        """Of dynamic shared memory: tiles under way, or the sums of half of the slices."""
         stage = ((self.th + 2) * 18 * (self.c + 8) + self.th * 16 * (self.n + 8)) * itemsize
-        return max(2 * stage, 9 * self.c * (self.n + 8) * 4)
+        return max(self.stages * stage, self.slices // 2 * 9 * self.c * self.n * 4)
 
 
-def weight_halo_tile(g: Geometry, itemsize: int, shared_limit: int) -> WeightHaloTile | None:
+def weight_halo_tile(g: Geometry, itemsize: int, multiprocessors: int, shared_limit: int) -> WeightHaloTile | None:
     """The tile for a 3 x 3 weight gradient; None where the output isn't made of whole tiles of 8 x 16 pixels.
 
-    Eight warps where shared memory allows.
+    Wide ones reread the image less often; they need three tiles a block, for half as many ranges of narrow ones leave
+    half as many sums to be stored and added. Three stages where shared memory allows, and eight warps.
     """
     if g.y[1] % 8 or g.y[2] % 16:
         return None
     c = 16 if g.x[3] <= 16 else 32
-    wide = WeightHaloTile(c, 64, 4 if c == 16 else 2)
-    if g.y[3] > 32 and wide.shared_bytes(itemsize) <= shared_limit:
-        return wide
-    narrow = WeightHaloTile(c, 32, 4)
-    return narrow if narrow.shared_bytes(itemsize) <= shared_limit else None
+    tiles = [WeightHaloTile(c, 32, 64 // c, stages=stages) for stages in (3, 2)]
+    if g.y[3] > 32 and g.pixels // 128 * blocks(g.x[3], c) * blocks(g.y[3], 64) >= 3 * multiprocessors:
+        tiles = [WeightHaloTile(c, 64, 32 // c, stages=stages) for stages in (3, 2)] + tiles
+    return next((tile for tile in tiles if tile.shared_bytes(itemsize) <= shared_limit), None)
+
+
+# Tiles that a block of conv_weight_few.cu has under way, each of 10 x 18 pixels of x and 128 lines of the gradient.
+FEW_STAGES = 4
+
+
+def weight_few_shared_bytes(channels: int) -> int:
+    """Dynamic shared memory of conv_weight_few.cu, which its warps' sums fit into too."""
+    return FEW_STAGES * (blocks(180 * channels, 4) * 4 + 128 * 40) * 4
+
+
+def is_weight_of_few(g: Geometry, itemsize: int) -> bool:
+    """Whether conv_weight_few.cu takes it: 3 x 3, up to three channels of float32, whole tiles of 8 x 16 pixels."""
+    return g.is_3x3 and itemsize == 4 and g.x[3] <= 3 and g.y[1] % 8 == 0 and g.y[2] % 16 == 0
 
 
 @dataclass(frozen=True)

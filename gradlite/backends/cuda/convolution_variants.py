@@ -3,7 +3,8 @@
 Three kernels gather pixels, for the forward direction and for the input gradient alike: ``conv_halo.cu`` (tensor cores,
 3 x 3, stride 1, one group), ``conv_mma.cu`` (tensor cores, everything else), and ``conv_ffma.cu`` (exact float32,
 float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Weight gradients
-likewise: ``conv_weight_halo.cu``, ``conv_weight_mma.cu`` and ``conv_weight_ffma.cu``. Depthwise ones have their own.
+likewise: ``conv_weight_halo.cu``, ``conv_weight_few.cu`` (of up to three channels), ``conv_weight_mma.cu`` and
+``conv_weight_ffma.cu``. Depthwise ones have their own.
 """
 
 from __future__ import annotations
@@ -17,6 +18,7 @@ import numpy as np
 from gradlite import config
 from gradlite.backends.cuda.convolution_plan import (
     BF16,
+    FEW_STAGES,
     FP16,
     HALF_BF16,
     HALVES,
@@ -24,8 +26,10 @@ from gradlite.backends.cuda.convolution_plan import (
     Geometry,
     ffma_tile,
     halo_tile,
+    is_weight_of_few,
     split_pixels,
     tensor_tile,
+    weight_few_shared_bytes,
     weight_halo_tile,
     weight_tensor_tile,
     weight_tile,
@@ -164,8 +168,8 @@ class Split:
     ranges: int
 
 
-def weight_launch(gpu: CudaBackend, g: Geometry, x: Any, gradient: Any) -> Split:
-    """How the weight gradient is launched."""
+def weight_launch(gpu: CudaBackend, g: Geometry, x: Any, gradient: Any, dw: Any) -> Split:
+    """How the weight gradient is launched, which goes to dw unless there are several ranges."""
     filters = g.w[3] // g.groups
     precision = None if g.depthwise else precision_of(gpu, x.dtype)
     if precision in HALVES and 1 in (width(x, g.w[2], 8), width(gradient, filters, 8)):
@@ -174,27 +178,38 @@ def weight_launch(gpu: CudaBackend, g: Geometry, x: Any, gradient: Any) -> Split
     a, b = width(x, g.w[2], chunk), width(gradient, filters, chunk)
     if precision is None:
         return _weight_launch(device_of(gpu), g, x.dtype, a, b)
-    return _weight_tensor_launch(device_of(gpu), g, x.dtype, precision, a, b)
+    return _weight_tensor_launch(device_of(gpu), g, x.dtype, precision, a, b, _stored_at_once(dw, filters))
 
 
 @lru_cache(4096)
-def _weight_tensor_launch(device: Device, g: Geometry, dtype: np.dtype[Any], precision: str, a: int, b: int) -> Split:
+def _weight_tensor_launch(
+    device: Device, g: Geometry, dtype: np.dtype[Any], precision: str, a: int, b: int, at_once: int
+) -> Split:
     macros = {"PRECISION": precision, "T": c_type(dtype)}
-    halo = weight_halo_tile(g, dtype.itemsize, device.shared_limit) if g.is_3x3 and 1 not in (a, b) else None
+    halo = None
+    if g.is_3x3 and 1 not in (a, b):
+        halo = weight_halo_tile(g, dtype.itemsize, device.multiprocessors, device.shared_limit)
     if halo is not None:
         columns, lines = blocks(g.x[3], halo.c), blocks(g.y[3], halo.n)
         pixel_tiles = g.pixels // (16 * halo.th)
         length = blocks(pixel_tiles, max(1, device.multiprocessors // (columns * lines)))
         ranges = blocks(pixel_tiles, length)
-        macros |= {"RESULT": _result(dtype, ranges)}
+        macros |= _stored(dtype, g, ranges, at_once)
         kernel = entry("conv_weight_halo.cu", "conv_weight_halo", **macros, **halo.macros())
         launch = Launch(kernel, (columns, lines, ranges), halo.threads, halo.shared_bytes(dtype.itemsize))
         return Split(launch, length, ranges)
+    if is_weight_of_few(g, dtype.itemsize) and b != 1:
+        lines, pixel_tiles = blocks(g.y[3], 32), g.pixels // 128
+        length = blocks(pixel_tiles, max(1, 2 * device.multiprocessors // lines))
+        ranges = blocks(pixel_tiles, length)
+        macros |= _stored(dtype, g, ranges, at_once) | {"CHANNELS": g.x[3], "STAGES": FEW_STAGES}
+        kernel = entry("conv_weight_few.cu", "conv_weight_few", **macros)
+        return Split(Launch(kernel, (1, lines, ranges), 256, weight_few_shared_bytes(g.x[3])), length, ranges)
     k, n = g.taps * g.w[2], g.w[3] // g.groups
     tile = weight_tensor_tile(k, n, dtype.itemsize)
     columns, lines = blocks(k, tile.m), blocks(n, tile.n)
     length, ranges = split_pixels(g.pixels, columns * lines * g.groups, device.multiprocessors, tile.pixels)
-    macros |= {"RESULT": _result(dtype, ranges)}
+    macros |= _stored(dtype, g, ranges, at_once)
     kernel = entry("conv_weight_mma.cu", "conv_weight_mma", VEC_A=a, VEC_B=b, **macros, **tile.macros())
     launch = Launch(kernel, (columns, lines, g.groups * ranges), tile.threads, tile.shared_bytes(dtype.itemsize))
     return Split(launch, length, ranges)
@@ -237,10 +252,13 @@ def depthwise_weight_launch(device: Device, g: Geometry, dtype: np.dtype[Any]) -
     return Split(Launch(kernel, (blocks(g.w[3], 32), g.w[0], ranges), 256), length, ranges)
 
 
-@lru_cache(64)
-def sum_kernel(dtype: np.dtype[Any]) -> Entry:
-    """Adds the sums of ranges."""
-    return entry("conv_partials.cu", "sum_partials", T=c_type(dtype), STAT=c_type(accumulator(dtype)))
+@lru_cache(4096)
+def sum_launch(device: Device, dtype: np.dtype[Any], size: int, ranges: int) -> Launch:
+    """How ``ranges`` rows of ``size`` sums are added: by more warps a block where there are few blocks."""
+    grid = blocks(size, 32)
+    warps = 32 if ranges > 64 and grid < device.multiprocessors else 8
+    kind = {"T": c_type(dtype), "STAT": c_type(accumulator(dtype)), "WARPS": warps}
+    return Launch(entry("conv_partials.cu", "sum_partials", **kind), (grid, 1, 1), 32 * warps)
 
 
 @lru_cache(64)
@@ -252,3 +270,16 @@ def merge_kernel(kind: np.dtype[Any]) -> Entry:
 def _result(dtype: np.dtype[Any], ranges: int) -> str:
     """What a range's sums are stored as: rounded at once where there is only one."""
     return c_type(dtype if ranges == 1 else accumulator(dtype))
+
+
+def _stored(dtype: np.dtype[Any], g: Geometry, ranges: int, at_once: int) -> dict[str, Any]:
+    """The type of a range's sums, and how many are stored at once: ``at_once`` of those that go to dw; the lines of a
+    workspace begin where filters allow it."""
+    filters = g.w[3] // g.groups
+    in_workspace = 1 if filters % 2 else 2 if filters % 4 else 4
+    return {"RESULT": _result(dtype, ranges), "VEC_Y": at_once if ranges == 1 else in_workspace}
+
+
+def _stored_at_once(dw: Any, filters: int) -> int:
+    """How many neighbouring sums of a group's can be stored at once."""
+    return max(width(dw, filters, most) for most in (1, 2, 4))

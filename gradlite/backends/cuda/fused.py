@@ -8,7 +8,16 @@ import numpy as np
 
 from gradlite.backends.cuda.launch import C_TYPES, blocks, c_type
 from gradlite.backends.cuda.normalization import Behind, backward, behind, forward, takes, takes_statistics
-from gradlite.backends.cuda.operands import THREADS, are_floats, arithmetic, contiguous, kernel, team_for, writable
+from gradlite.backends.cuda.operands import (
+    THREADS,
+    are_floats,
+    arithmetic,
+    contiguous,
+    kernel,
+    power_of_two,
+    team_for,
+    writable,
+)
 from gradlite.backends.cuda.registry import cuda_kernel
 from gradlite.backends.cuda.totals import is_count, table_of
 from gradlite.backends.reference.convolution import Padding, Pair
@@ -211,8 +220,10 @@ def _loss_kernel(logits: Any, labels: Any) -> tuple[str, dict[str, Any]]:
 
 
 def _threads_of_one_block(logits: Any) -> int:
-    """The threads of a block that takes a small batch alone. A team of a whole block is that block."""
-    return ONE_BLOCK_THREADS if team_for(logits.shape[1]) < THREADS else THREADS
+    """The threads of a block that takes a small batch alone: whole warps, and few where rows are. A team of a whole
+    block is that block."""
+    team = team_for(logits.shape[1])
+    return THREADS if team == THREADS else max(32, min(power_of_two(logits.shape[0] * team), ONE_BLOCK_THREADS))
 
 
 def _mean_loss(gpu: CudaBackend, logits: Any, labels: Any, scale: Any, out: Any) -> tuple[Any, Any, Any]:

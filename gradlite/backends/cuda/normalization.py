@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from gradlite.backends.cuda.channels import DIRECT_ROWS, Layout, layout_for
+from gradlite.backends.cuda.channels import BLOCKS_AT_ONCE, DIRECT_ROWS, Layout, layout_for
 from gradlite.backends.cuda.launch import blocks, c_type
 from gradlite.backends.cuda.operands import (
     THREADS,
@@ -132,7 +132,8 @@ def forward(
     index = gpu.empty(rest.pooled, np.uint8) if pooled and index is None else index
     width = min(width_of(channels, x, y, *([index] if pooled else [])), 16 // dtype.itemsize)
     direct = given is None and rest.rows <= DIRECT_ROWS
-    layout = layout_for(gpu.multiprocessors, x.dtype.itemsize, channels, width, rest.rows, direct)
+    rows = rest.outputs if given else rest.rows
+    layout = layout_for(gpu.multiprocessors, x.dtype.itemsize, channels, width, rows, direct)
     statistics, partial = "GIVEN" if given else "DIRECT" if direct else "SLICES", None
     macros = _macros(x, _parameter_dtype(x, gamma, beta), layout, rest) | {"STATISTICS": statistics}
     if statistics == "SLICES":
@@ -184,10 +185,12 @@ def backward(
         partial = gpu.empty((2, layout.slices, channels), mean.dtype)
         gpu.run(
             kernel("batch_norm_gradient.cu", "batch_norm_sums", **macros), (layout.slices, layout.tiles), layout.block,
-            gradient, x, mean, variance, index, draw, partial, rest.outputs, channels, *rest.geometry, layout.rows_each,
-            epsilon, keep, threshold,
+            gradient, x, mean, index, draw, partial, rest.outputs, channels, *rest.geometry, layout.rows_each, keep,
+            threshold,
         )  # fmt: skip
-    grid = layout.grid(gpu.multiprocessors, rest.rows)
+    # A thread has one window or one pixel at a time; GRADIENT_BLOCKS of the kernel.
+    at_once = 1 if pooled or x.dtype.itemsize == 8 else BLOCKS_AT_ONCE
+    grid = layout.grid(gpu.multiprocessors, rest.outputs if rest.apart and rest.outputs else rest.rows, at_once)
     gpu.run(
         kernel("batch_norm_gradient.cu", "batch_norm_input_gradient", **macros), grid, layout.block, gradient, x, gamma,
         mean, variance, index, draw, partial, dx, dgamma, dbeta, rest.rows, rest.outputs, channels, *rest.geometry,

@@ -24,7 +24,17 @@ _TARGETS = np.dtype(
         ("count", np.int64),
         ("size", np.int64),
         ("first", np.int64),
-        ("at", [("rows", np.uint64), ("row_bytes", np.int64), ("block", np.int64)], MAX_TARGETS),
+        (
+            "at",
+            [
+                ("rows", np.uint64),
+                ("row_bytes", np.int64),
+                ("block", np.int64),
+                ("rows_each", np.int32),
+                ("parts", np.int32),
+            ],
+            MAX_TARGETS,
+        ),
     ]
 )
 
@@ -64,11 +74,10 @@ def select_rows(gpu: CudaBackend, position: Any, *, rows: CudaRows, size: int, o
     for start in range(0, len(out), MAX_TARGETS):
         block, lines = 0, []
         for target in out[start : start + MAX_TARGETS]:
-            if target.nbytes:
-                lines.append((target.data.ptr, target.nbytes // size, block))
-            else:
-                lines.append((0, 0, block))
-            block += blocks(target.nbytes, BLOCK_BYTES)
+            row_bytes = target.nbytes // size if size else 0
+            each, parts = max(1, BLOCK_BYTES // max(1, row_bytes)), max(1, blocks(row_bytes, BLOCK_BYTES))
+            lines.append((target.data.ptr if target.nbytes else 0, row_bytes, block, each, parts))
+            block += blocks(size, each) * parts if target.nbytes else 0
         table = np.zeros((), _TARGETS)
         table["count"], table["size"], table["first"], table["at"][: len(lines)] = len(lines), size, start, lines
         gpu.run(entry("rows.cu", "select_rows"), (block,), (THREADS,), rows.sources, position, table)

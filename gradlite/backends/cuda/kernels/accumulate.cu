@@ -9,6 +9,7 @@
 
 extern "C" __global__ void __launch_bounds__(1024) accumulate(Totals totals, const L* __restrict__ labels,
                                                               const T* __restrict__ scores, int rows, int columns) {
+  const ReadAhead ahead = read_totals(totals, Found{});
   const long long correct = labels ? correct_rows<LABEL_ROWS>(labels, scores, rows, columns) : 0;
-  add_totals(totals, correct);
+  add_totals(totals, ahead, Found{correct, nullptr, 0});
 }

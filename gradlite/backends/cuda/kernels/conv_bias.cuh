@@ -1,8 +1,20 @@
-// The gradient of a convolution's bias, in the kernels of its weight gradient: the sums of the gradient's columns, of
-// which tiles are in shared memory anyway. Only the blocks of the first rows k take them; a range's sums lie behind
-// those of its weights, and are added by the same kernel.
+// What the kernels of a convolution's weight gradient share: the gradient of the bias, and storing sums.
+//
+// The bias's gradient is the sums of the gradient's columns, of which tiles are in shared memory anyway. Only the blocks
+// of the first rows k take them; a range's sums lie behind those of its weights, and are added by the same kernel.
 #pragma once
-#include "common.cuh"
+#include "vectors.cuh"
+
+// Stores two neighbouring sums: at once, where PAIRS says that the address is even and both are inside; else one by one.
+template <bool PAIRS, typename Result>
+__device__ __forceinline__ void store_pair(Result* p, float first, float second, bool second_inside) {
+  if (PAIRS) {
+    write(p, Elements<Result, 2>{{store<Result>(first), store<Result>(second)}});
+  } else {
+    p[0] = store<Result>(first);
+    if (second_inside) p[1] = store<Result>(second);
+  }
+}
 
 // The sums of the N columns of tiles, by all THREADS of a block: each thread takes every PARTS-th line of its column.
 template <typename C, int N, int THREADS> struct ColumnSums {

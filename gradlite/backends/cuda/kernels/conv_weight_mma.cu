@@ -8,24 +8,24 @@
 // its tap is worked out once, and its pixels move on without dividing.
 //
 // Macros: those of conv_tensor.cuh; BM, BN, BP, STAGES; VEC_A, VEC_B: elements of a copy, a chunk's or 1 (float only);
-// RESULT.
+// RESULT; VEC_Y: sums stored at once, several or 1 (where filters are odd or the result begins anywhere).
 // Shared memory: lines are 8 elements longer than a multiple of 32: no bank is met twice. 2 wavefronts a product.
 // Bytes: per tile of k the gradient once and its taps' pixels from L2, twice the workspace. 2 M N K operations.
 // Limit: L2, and memory for the few rows of a first layer; conv_weight_halo.cu reads each pixel once for nine taps.
 //
-// variant sm_80+: PRECISION={TF32,BF16} T=float RESULT=float BM=64 BN=64 WM=32 WN=32 BP=16 STAGES=3 VEC_A={1,4} VEC_B=4
-// variant sm_80+: PRECISION=TF32 T=float RESULT=float BM=32 BN=32 WM=16 WN=16 BP=16 STAGES=3 VEC_A=1 VEC_B=4
-// variant sm_75+: PRECISION=FP16 T=half_t RESULT=half_t BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
-// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=bfloat16_t BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
+// variant sm_80+: PRECISION={TF32,BF16} T=float RESULT=float VEC_Y=4 BM=64 BN=64 WM=32 WN=32 BP=16 STAGES=3 VEC_A={1,4} VEC_B=4
+// variant sm_80+: PRECISION=TF32 T=float RESULT=float VEC_Y={1,4} BM=32 BN=32 WM=16 WN=16 BP=16 STAGES=3 VEC_A=1 VEC_B=4
+// variant sm_75+: PRECISION=FP16 T=half_t RESULT=half_t VEC_Y=4 BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=bfloat16_t VEC_Y=4 BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
 #define ACTIVATION 0
 #define STATISTICS 0
-#define VEC_Y 1
 #include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 
 const int THREADS = (BM / WM) * (BN / WN) * 32;
-const int A_CHUNKS = BM / VEC_A, A_ROWS = THREADS / A_CHUNKS, A_PASSES = (BP + A_ROWS - 1) / A_ROWS;
-const int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS, B_PASSES = (BP + B_ROWS - 1) / B_ROWS;
+const int A_CHUNKS = BM / VEC_A, A_ROWS = THREADS / A_CHUNKS;  // lines that the block copies at once
+const int B_CHUNKS = BN / VEC_B, B_ROWS = THREADS / B_CHUNKS;
+static_assert(BP % A_ROWS == 0, "a thread walks along all its pixels of x in every slab");
 const int A_LINE = BM + PAD, B_LINE = BN + PAD, STAGE_SIZE = BP * (A_LINE + B_LINE);
 
 template <int VEC> __device__ __forceinline__ void copy_to(T* shared, const T* p, const T* valid) {
@@ -58,35 +58,32 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
   const int tap_y = tap.y * c.dilation_y - c.top, tap_x = tap.x * c.dilation_x - c.left;
   const bool k_inside = k0 + a_chunk < k_size;
   const T* a_source = x + group * channels + tap.channel;
-  PixelWalker at[A_PASSES];
-#pragma unroll
-  for (int i = 0; i < A_PASSES; i++) at[i] = PixelWalker(begin + a_row + i * A_ROWS, c.rows, c.columns);
-  const PixelWalker step(BP, c.rows, c.columns);
+  PixelWalker at(begin + a_row, c.rows, c.columns);
+  const PixelWalker step(A_ROWS, c.rows, c.columns);
   const int b_chunk = tid % B_CHUNKS * VEC_B, b_row = tid / B_CHUNKS;
   const bool n_inside = n0 + b_chunk < filters;
   const T* b_source = gradient + group * filters + n0 + b_chunk;
 
+  // Called for one slab after the other, since the pixels of x are walked along.
   auto copy_slab = [&](int slab) {
     T* a_lines = (T*)shared + slab % STAGES * STAGE_SIZE;
     T* b_lines = a_lines + BP * A_LINE;
     const long long pixel = begin + (long long)slab * BP;
-#pragma unroll
-    for (int i = 0; i < A_PASSES; i++) {
-      int line = a_row + i * A_ROWS;
-      int source_y = at[i].y * c.stride_y + tap_y, source_x = at[i].x * c.stride_x + tap_x;
-      bool inside = k_inside && pixel + line < end && (unsigned)source_y < (unsigned)c.height &&
+    const int inside_lines = (int)min((long long)BP, end - pixel);
+#pragma unroll 1
+    for (int line = a_row; line < BP; line += A_ROWS) {
+      int source_y = at.y * c.stride_y + tap_y, source_x = at.x * c.stride_x + tap_x;
+      bool inside = k_inside && line < inside_lines && (unsigned)source_y < (unsigned)c.height &&
                     (unsigned)source_x < (unsigned)c.width;
-      long long source = ((long long)at[i].image * c.height + source_y) * c.width + source_x;
-      at[i].advance(step, c.rows, c.columns);
-      if (BP % A_ROWS != 0 && line >= BP) break;
-      copy_to<VEC_A>(a_lines + line * A_LINE + a_chunk, inside ? a_source + source * c.channels : nullptr, x);
+      const T* image = a_source + (long long)at.image * c.height * c.width * c.channels;
+      const T* p = image + (source_y * c.width + source_x) * c.channels;
+      at.advance(step, c.rows, c.columns);
+      copy_to<VEC_A>(a_lines + line * A_LINE + a_chunk, inside ? p : nullptr, x);
     }
-#pragma unroll
-    for (int i = 0; i < B_PASSES; i++) {
-      int line = b_row + i * B_ROWS;
-      if (BP % B_ROWS != 0 && line >= BP) break;
-      const T* p = n_inside && pixel + line < end ? b_source + (pixel + line) * c.filters : nullptr;
-      copy_to<VEC_B>(b_lines + line * B_LINE + b_chunk, p, gradient);
+    const T* p = b_source + (pixel + b_row) * c.filters;
+#pragma unroll 1
+    for (int line = b_row; line < BP; line += B_ROWS, p += B_ROWS * c.filters) {
+      copy_to<VEC_B>(b_lines + line * B_LINE + b_chunk, n_inside && line < inside_lines ? p : nullptr, gradient);
     }
   };
 
@@ -94,18 +91,16 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
   float sum[MI][NI][4] = {};
   const bool sums_bias = bias != nullptr && blockIdx.x == 0;
   ColumnSums<float, BN, THREADS> bias_sums;
-#pragma unroll
-  for (int slab = 0; slab < STAGES - 1; slab++) {
-    if (slab < slabs) copy_slab(slab);
-    end_of_copies();
-  }
-  for (int slab = 0; slab < slabs; slab++) {
+  // In the first rounds there are only slabs to copy: code that is there once is fetched once.
+#pragma unroll 1
+  for (int slab = 1 - STAGES; slab < slabs; slab++) {
     // After the barrier every thread's copies of this slab have landed, and nobody reads the stage that is written
     // next.
     await_copies<STAGES - 2>();
     __syncthreads();
     if (slab + STAGES - 1 < slabs) copy_slab(slab + STAGES - 1);
     end_of_copies();
+    if (slab < 0) continue;
     const T* a_lines = (const T*)shared + slab % STAGES * STAGE_SIZE;
     const T* b_lines = a_lines + BP * A_LINE;
     if (sums_bias) bias_sums.template add<BP, B_LINE>(b_lines);
@@ -137,19 +132,15 @@ conv_weight_mma(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
     int n = n0 + tid;
     if (tid < BN && n < filters) bias[range * range_size + group * filters + n] = store<RESULT>(total);
   }
-  RESULT* out = result + range * range_size;
-  const int g = lane / 4, t = lane % 4;
+  const int k = k0 + row0 + lane / 4, n = n0 + column0 + lane % 4 * 2;
+  RESULT* out = result + range * range_size + (long long)k * c.filters + group * filters + n;
 #pragma unroll
-  for (int mi = 0; mi < MI; mi++) {
+  for (int i = 0; i < 2 * MI; i++, out += 8 * c.filters) {
 #pragma unroll
-    for (int i = 0; i < 4; i++) {
-      int k = k0 + row0 + mi * 16 + g + i / 2 * 8;
-      if (k >= k_size) continue;
-#pragma unroll
-      for (int ni = 0; ni < NI; ni++) {
-        int n = n0 + column0 + ni * 8 + 2 * t + i % 2;
-        if (n < filters) out[(long long)k * c.filters + group * filters + n] = store<RESULT>(sum[mi][ni][i]);
-      }
+    for (int ni = 0; ni < NI; ni++) {
+      const float* pair = sum[i / 2][ni] + i % 2 * 2;
+      if (k + i * 8 >= k_size || n + ni * 8 >= filters) continue;
+      store_pair<(VEC_Y > 1)>(out + ni * 8, pair[0], pair[1], n + ni * 8 + 1 < filters);
     }
   }
 }

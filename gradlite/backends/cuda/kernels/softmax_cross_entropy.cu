@@ -87,109 +87,242 @@ extern "C" __global__ void softmax_cross_entropy_gradient(const T* __restrict__ 
   }
 }
 
-// The sum over all threads of a block of up to 1024, a multiple of 32: in thread 0, in a fixed order.
-__device__ __forceinline__ S block_sum(S x) {
-  __shared__ S warps[32];
-  for (int offset = 16; offset > 0; offset /= 2) x += __shfl_xor_sync(FULL_WARP, x, offset);
-  if (threadIdx.x % 32 == 0) warps[threadIdx.x / 32] = x;
+// The sums of `x` over every LANES-th thread of a block, and of what the threads of each warp have all counted, in a
+// fixed order: in all threads. Other threads come with zeros. The number of warps is a power of two.
+template <int LANES> __device__ __forceinline__ S block_sum(S x, int& count) {
+  __shared__ S sums[32];
+  __shared__ int counts[32];
+  const int lane = threadIdx.x % 32, warps = blockDim.x / 32;
+  #pragma unroll
+  for (int offset = 16; offset >= LANES; offset /= 2) x += __shfl_xor_sync(FULL_WARP, x, offset);
+  if (lane == 0) {
+    sums[threadIdx.x / 32] = x;
+    counts[threadIdx.x / 32] = count;
+  }
   __syncthreads();
-  S sum = 0;
-  for (int warp = 0; threadIdx.x == 0 && warp < blockDim.x / 32; warp++) sum += warps[warp];
-  return sum;
+  x = sums[lane & (warps - 1)];
+  count = counts[lane & (warps - 1)];
+  #pragma unroll 1
+  for (int offset = 1; offset < warps; offset *= 2) {
+    x += __shfl_xor_sync(FULL_WARP, x, offset);
+    count += __shfl_xor_sync(FULL_WARP, count, offset);
+  }
+  return x;
 }
 
-// The mean loss, its gradient in the logits (times *scale, unless that is null) and the probabilities at once. The only
-// block of a grid writes the loss; of several, each leaves the sum of its rows in `parts`, for mean_of_parts. Sums of
-// products are written as multiply_add: the same bits in every kernel that this is a part of.
+// Of the kernels of the mean loss: a row that a whole block shares has one of TEAM threads.
+#define MOST_THREADS (TEAM > 32 ? TEAM : 1024)
+
+// What the mean loss is computed from, and what it leaves.
+template <typename Label> struct Batch {
+  const T* logits;
+  const Label* labels;
+  const T* scale;  // that the gradient is multiplied by, unless it is null
+  T* gradient;
+  T* probabilities;
+  int rows, columns;
+};
+
+// Elements of a short row that a thread keeps in registers; those of longer ones are read again, from L1.
+#define KEPT (TEAM == 8 ? 2 : 1)
+
+// Calls use(j, e) for the elements j of a row that are this thread's; e counts those that are kept.
+template <typename Use> __device__ __forceinline__ void for_each(int columns, Use use) {
+#if TEAM == 8
+  #pragma unroll
+  for (int e = 0; e < KEPT; e++) {
+    if (team_thread() + e * TEAM < columns) use(team_thread() + e * TEAM, e);
+  }
+#else
+  #pragma unroll 1
+  for (int j = team_thread(); j < columns; j += TEAM) use(j, 0);
+#endif
+}
+
+// What is read of a row before it is its turn.
+template <typename Label> struct Ahead {
+  T x[KEPT];
+  Label label;
+};
+
 template <bool ROWS, typename Label>
-__device__ __forceinline__ void mean_loss(const T* __restrict__ logits, const Label* __restrict__ labels,
-                                          const T* scale, T* loss, T* __restrict__ gradient, T* probabilities,
-                                          S* __restrict__ parts, int rows, int columns) {
-  int teams = blockDim.x / TEAM;
-  S sum = 0, share = S(1) / rows, factor = scale ? load(*scale) : S(1);
-  for (long long start = (long long)blockIdx.x * teams; start < rows; start += (long long)gridDim.x * teams) {
-    long long row = start + threadIdx.x / TEAM, first = row * columns, label = 0;
-    int mine = row < rows ? columns : 0;
-    Row found = summary(logits + first, mine);
-    S weight = 1, log_sum = logarithm(found.sum), part = 0;
+__device__ __forceinline__ Ahead<Label> read_ahead(const Batch<Label>& batch, unsigned row) {
+  Ahead<Label> found = {};
+  if (row >= (unsigned)batch.rows) return found;
+#if TEAM == 8
+  for_each(batch.columns, [&](int j, int e) { found.x[e] = batch.logits[row * batch.columns + j]; });
+#endif
+  if constexpr (!ROWS) found.label = batch.labels[row];
+  return found;
+}
+
+// Of which scores those rows are counted whose largest one is the label's. Here it is for the team of the row to find
+// out; of rows that a whole block shares, correct_rows finds it afterwards.
+enum { COUNT_NOTHING, COUNT_PROBABILITIES, COUNT_LOGITS };
+#define COUNTS (TEAM <= 32)
+
+// Whether the score at j keeps `own`, that of the label, from being the largest one.
+__device__ __forceinline__ bool beats(S score, int j, S own, int label) {
+  if (j == label) return false;
+  if (score != score) return j < label || own == own;
+  return j < label ? score >= own : score > own;
+}
+
+// The place of the largest of a row that the threads of a warp share.
+template <typename Label>
+__device__ __forceinline__ int place_in_team(const Label* __restrict__ values, int columns) {
+  S largest = -1 / S(0);
+  int place = columns;
+  #pragma unroll 1
+  for (int j = team_thread(); j < columns; j += TEAM) {
+    S value = load(values[j]);
+    if (place == columns || beats(value, j, largest, place)) largest = value, place = j;
+  }
+  #pragma unroll 1
+  for (int offset = TEAM_LANES / 2; offset > 0; offset /= 2) {
+    S value = __shfl_xor_sync(FULL_WARP, largest, offset);
+    int other = __shfl_xor_sync(FULL_WARP, place, offset);
+    if (other < columns && (place == columns || beats(value, other, largest, place))) largest = value, place = other;
+  }
+  return place;
+}
+
+// The sum of the block's losses, and how many of its rows are right; gradients in the logits (times
+// *scale, unless that is null) and the probabilities are written. Sums of products are written as multiply_add: the same
+// bits in every kernel that this is a part of.
+template <bool ROWS, typename Label>
+__device__ __forceinline__ S losses(const Batch<Label>& batch, int counted, int& correct) {
+  // Rows are counted without a sign: behind the last of 2^31 - 1 there are more that are looked for.
+  const unsigned rows = batch.rows, teams = blockDim.x / TEAM, step = gridDim.x * teams;
+  const int columns = batch.columns;
+  S sum = 0, share = S(1) / batch.rows, factor = batch.scale ? load(*batch.scale) : S(1);
+  correct = 0;
+  unsigned start = blockIdx.x * teams, row = start + threadIdx.x / TEAM;
+  Ahead<Label> next = read_ahead<ROWS>(batch, row);
+  #pragma unroll 1
+  for (; start < rows; start += step, row += step) {
+    const Ahead<Label> now = next;
+    next = read_ahead<ROWS>(batch, row + step);
+    const int mine = row < rows ? columns : 0;
+    const T* logits = batch.logits + (long long)row * columns;
+    auto logit = [&](int j, int e) { return TEAM == 8 ? load(now.x[e]) : load(logits[j]); };
+
+    S largest = -1 / S(0), total = 0, power[KEPT];
+    for_each(mine, [&](int j, int e) { largest = larger_of(logit(j, e), largest); });
+    largest = team_max(largest);
+    for_each(mine, [&](int j, int e) {
+      power[e] = exponential(logit(j, e) - largest);
+      total += power[e];
+    });
+    total = team_sum(total);
+
+    S weight = 0, part = 0, log_sum = logarithm(total);
+    int label = -1;
     if constexpr (ROWS) {
-      weight = 0;
-      for (int j = team_thread(); j < mine; j += TEAM) weight += load(labels[first + j]);
+      const Label* labels = batch.labels + (long long)row * columns;
+      for_each(mine, [&](int j, int e) { weight += load(labels[j]); });
       weight = team_sum(weight);
-    } else if (mine > 0) {
-      label = (long long)labels[row];
+#if COUNTS
+      if (counted != COUNT_NOTHING) label = place_in_team(labels, mine);
+#endif
+    } else if (0 <= (long long)now.label && (long long)now.label < mine) {
+      label = (int)now.label;
     }
-    for (int j = team_thread(); j < mine; j += TEAM) {
-      S shifted = load(logits[first + j]) - found.largest, p = exponential(shifted) / found.sum, difference;
+    const S own = 0 <= label && label < mine ? load(logits[label]) : S(0);
+    S own_score = own;
+    if (counted == COUNT_PROBABILITIES) own_score = load(store<T>(exponential(own - largest) / total));
+    bool beaten = false;
+    for_each(mine, [&](int j, int e) {
+      const int at = row * columns + j;
+      S x = logit(j, e), p = (TEAM == 8 ? power[e] : exponential(x - largest)) / total, difference;
       if constexpr (ROWS) {
-        S own = load(labels[first + j]);
-        part = multiply_add(own, shifted - log_sum, part);
-        difference = multiply_add(p, weight, -own);
+        S wanted = load(batch.labels[at]);
+        part = multiply_add(wanted, x - largest - log_sum, part);
+        difference = multiply_add(p, weight, -wanted);
       } else {
         difference = p - (j == label ? 1 : 0);
       }
-      probabilities[first + j] = store<T>(p);
+      const T rounded = store<T>(p);
+      batch.probabilities[at] = rounded;
       // Rounded before it is scaled, as if another kernel did that.
-      gradient[first + j] = store<T>(load(store<T>(difference * share)) * factor);
-    }
+      batch.gradient[at] = store<T>(load(store<T>(difference * share)) * factor);
+      beaten = beaten || beats(counted == COUNT_LOGITS ? x : load(rounded), j, own_score, label);
+    });
     if constexpr (ROWS) part = team_sum(part);
-    if (mine > 0 && team_thread() == 0) sum += ROWS ? 0 - part : loss_of(logits + first, found, label, columns);
+    const bool first = mine > 0 && team_thread() == 0;
+    if (first) sum += ROWS ? 0 - part : label < 0 ? S(0) / S(0) : 0 - (own - largest - log_sum);
+#if COUNTS
+    if (counted != COUNT_NOTHING) {
+      const unsigned votes = __ballot_sync(FULL_WARP, beaten) >> (threadIdx.x % 32 / TEAM * TEAM);
+      const bool right = first && label >= 0 && (votes & (FULL_WARP >> (32 - TEAM))) == 0;
+      correct += __popc(__ballot_sync(FULL_WARP, right));
+    }
+#endif
   }
-  sum = block_sum(sum);
-  if (threadIdx.x == 0 && !parts) loss[0] = store<T>(sum / rows);
+  return block_sum<TEAM_LANES>(sum, correct);
+}
+
+// The mean loss, its gradient and the probabilities at once. The only block of a grid writes the loss; of several, each
+// leaves the sum of its rows in `parts`, for mean_of_parts.
+template <bool ROWS, typename Label>
+__device__ __forceinline__ void mean_loss(const Batch<Label>& batch, T* loss, S* __restrict__ parts) {
+  int correct;
+  const S sum = losses<ROWS>(batch, COUNT_NOTHING, correct);
+  if (threadIdx.x == 0 && !parts) loss[0] = store<T>(sum / batch.rows);
   if (threadIdx.x == 0 && parts) parts[blockIdx.x] = sum;
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
-sparse_softmax_cross_entropy_loss(const T* __restrict__ logits,
-                                                             const L* __restrict__ labels,
-                                                             const T* __restrict__ scale, T* __restrict__ loss,
-                                                             T* __restrict__ gradient, T* __restrict__ probabilities,
-                                                             S* __restrict__ parts, int rows, int columns) {
-  mean_loss<false>(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
+extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
+sparse_softmax_cross_entropy_loss(const T* __restrict__ logits, const L* __restrict__ labels,
+                                  const T* __restrict__ scale, T* __restrict__ loss, T* __restrict__ gradient,
+                                  T* __restrict__ probabilities, S* __restrict__ parts, int rows, int columns) {
+  mean_loss<false>(Batch<L>{logits, labels, scale, gradient, probabilities, rows, columns}, loss, parts);
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
-softmax_cross_entropy_loss(const T* __restrict__ logits, const T* __restrict__ labels,
-                                                      const T* __restrict__ scale, T* __restrict__ loss,
-                                                      T* __restrict__ gradient, T* __restrict__ probabilities,
-                                                      S* __restrict__ parts, int rows, int columns) {
-  mean_loss<true>(logits, labels, scale, loss, gradient, probabilities, parts, rows, columns);
+extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
+softmax_cross_entropy_loss(const T* __restrict__ logits, const T* __restrict__ labels, const T* __restrict__ scale,
+                           T* __restrict__ loss, T* __restrict__ gradient, T* __restrict__ probabilities,
+                           S* __restrict__ parts, int rows, int columns) {
+  mean_loss<true>(Batch<T>{logits, labels, scale, gradient, probabilities, rows, columns}, loss, parts);
 }
 
 // The same for a grid of one block, which then adds to totals, among them of the loss and of the rows whose largest
-// score is the label's: of the logits or of the probabilities. What is read again is not __restrict__.
-enum { COUNT_NOTHING, COUNT_PROBABILITIES, COUNT_LOGITS };
-
+// score is the label's: of the logits or of the probabilities.
 template <bool ROWS, typename Label>
-__device__ __forceinline__ void loss_and_totals(const T* logits, const Label* labels, const T* scale, T* loss,
-                                                T* gradient, T* probabilities, const Totals& totals, int counted,
-                                                int rows, int columns) {
-  mean_loss<ROWS>(logits, labels, scale, loss, gradient, probabilities, nullptr, rows, columns);
+__device__ __forceinline__ void loss_and_totals(const Batch<Label>& batch, T* loss, const Totals& totals, int counted) {
+  const ReadAhead ahead = read_totals(totals, Found{0, loss, 0});
+  int correct;
+  const S sum = losses<ROWS>(batch, counted, correct);
+#if !COUNTS
   __syncthreads();
-  long long correct = 0;
   if (counted != COUNT_NOTHING) {
-    correct = correct_rows<ROWS>(labels, counted == COUNT_LOGITS ? logits : probabilities, rows, columns);
+    const T* scores = counted == COUNT_LOGITS ? batch.logits : batch.probabilities;
+    correct = correct_rows<ROWS>(batch.labels, scores, batch.rows, batch.columns);
   }
-  add_totals(totals, correct);
+#endif
+  if (threadIdx.x >= 32) return;
+  const T mean = store<T>(sum / batch.rows);
+  if (threadIdx.x == 0) loss[0] = mean;
+  add_totals(totals, ahead, Found{correct, loss, load(mean)});
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
 sparse_softmax_cross_entropy_totals(const T* logits, const L* labels, const T* scale, T* loss, T* gradient,
                                     T* probabilities, Totals totals, int counted, int rows, int columns) {
-  loss_and_totals<false>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
+  loss_and_totals<false>(Batch<L>{logits, labels, scale, gradient, probabilities, rows, columns}, loss, totals,
+                         counted);
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
+extern "C" __global__ void __launch_bounds__(MOST_THREADS, 1)
 softmax_cross_entropy_totals(const T* logits, const T* labels, const T* scale, T* loss, T* gradient, T* probabilities,
                              Totals totals, int counted, int rows, int columns) {
-  loss_and_totals<true>(logits, labels, scale, loss, gradient, probabilities, totals, counted, rows, columns);
+  loss_and_totals<true>(Batch<T>{logits, labels, scale, gradient, probabilities, rows, columns}, loss, totals, counted);
 }
 
-extern "C" __global__ void __launch_bounds__(1024, 1)
-mean_of_parts(const S* __restrict__ parts, T* __restrict__ loss, int count, int rows) {
+extern "C" __global__ void mean_of_parts(const S* __restrict__ parts, T* __restrict__ loss, int count, int rows) {
   S sum = 0;
+  int none = 0;
   for (int i = threadIdx.x; i < count; i += blockDim.x) sum += parts[i];
-  sum = block_sum(sum);
+  sum = block_sum<1>(sum, none);
   if (threadIdx.x == 0) loss[0] = store<T>(sum / rows);
 }
