@@ -8,7 +8,9 @@ from __future__ import annotations
 
 import contextlib
 import inspect
+import itertools
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -23,6 +25,8 @@ from gradlite.backends.cuda.convolution_plan import (
     NARROW_HALO_TILES,
     Geometry,
     WeightHaloTile,
+    few_shared_bytes,
+    few_tile,
     ffma_tile,
     halo_tile,
     split_pixels,
@@ -104,6 +108,16 @@ CASES = {
     "first layer": {"c": 3, "f": 32, "size": (13, 15)},
     "first layer, whole tiles": {"c": 3, "f": 36, "size": (16, 32)},
     "one channel, whole tiles": {"c": 1, "f": 8, "size": (10, 18), "padding": ((0, 0), (0, 0)), "n": 3},
+    "few channels, large kernel": {
+        "c": 3,
+        "f": 40,
+        "n": 1,
+        "kernel": (7, 5),
+        "size": (31, 40),
+        "strides": (2, 3),
+        "padding": ((2, 3), (0, 1)),
+    },
+    "one channel": {"c": 1, "f": 10, "kernel": (5, 5), "size": (28, 20), "padding": ((0, 0), (0, 0))},
     "3 x 3, whole tiles": {"c": 32, "f": 32, "size": (16, 16)},
     "3 x 3, ragged": {"c": 24, "f": 72, "size": (15, 17), "n": 1},
     "stride 2": {"c": 16, "f": 24, "size": (9, 12), "strides": (2, 2), "padding": ((0, 1), (1, 0))},
@@ -240,7 +254,7 @@ def test_arrays_that_begin_anywhere_are_read_element_by_element(gpu, mode):
 @pytest.mark.parametrize("mode", ["exact", "TF32"])
 def test_missing_numbers_reach_what_reads_them_and_nothing_else(gpu, mode):
     config.set_matmul_precision(MODES[mode][0])
-    for c, size in ((3, (9, 9)), (16, (15, 17)), (16, (16, 16))):
+    for c, size in ((3, (9, 9)), (3, (16, 14)), (16, (15, 17)), (16, (16, 16))):
         arrays, options = convolution(9, n=3, c=c, f=8, size=size)
         arrays[0][1, 4, 4, 0], arrays[0][2, 0, 0, 1] = np.nan, np.inf
         arrays[0][0, -1, -1, 0] = np.nan
@@ -281,11 +295,13 @@ def test_nothing_in_gives_nothing_or_zeros_out(gpu, groups):
 KERNELS = {
     "conv_ffma": ("exact", {"c": 3, "f": 8, "n": 1, "size": (5, 6)}),
     "conv_mma": ("TF32", {"c": 8, "f": 12, "n": 1, "strides": (2, 1)}),
-    "conv_halo": ("TF32", {"c": 16, "f": 8, "n": 1, "size": (8, 16)}),
+    "conv_few": ("TF32", {"c": 3, "f": 8, "n": 2, "size": (8, 14)}),
+    "conv_halo": ("TF32", {"c": 16, "f": 8, "n": 2, "size": (8, 16)}),
     "conv_weight_few": ("TF32", {"c": 3, "f": 8, "n": 1, "size": (8, 16)}),
     "depthwise": ("exact", {"c": 6, "f": 6, "groups": 6, "n": 1}),
     "single elements": ("TF32", {"c": 3, "f": 5, "n": 1, "size": (5, 6)}),
     "halves": ("half", {"c": 16, "f": 8, "n": 1, "size": (8, 16)}),
+    "few halves": ("half", {"c": 3, "f": 8, "n": 1, "size": (8, 16)}),
 }
 
 
@@ -314,12 +330,13 @@ def test_no_access_is_out_of_bounds_or_races(gpu, checked, kernel):
             "3 x 3, whole tiles",
             ["conv_ffma", "conv_ffma", "conv_ffma", "conv_weight_ffma", "conv_weight_ffma"],
         ),
-        ("TF32", "first layer", ["conv_mma", "conv_mma", "conv_halo", "conv_weight_mma", "conv_weight_mma"]),
+        ("TF32", "first layer", ["conv_few", "conv_few", "conv_halo", "conv_weight_mma", "conv_weight_mma"]),
         (
             "TF32",
             "first layer, whole tiles",
-            ["conv_mma", "conv_mma", "conv_halo", "conv_weight_few", "conv_weight_few"],
+            ["conv_few", "conv_few", "conv_halo", "conv_weight_few", "conv_weight_few"],
         ),
+        ("half", "first layer", ["conv_few", "conv_few", "conv_halo", "conv_weight_ffma", "conv_weight_ffma"]),
         ("half", "3 x 3, whole tiles", ["conv_halo", "conv_halo", "conv_halo", "conv_weight_halo", "conv_weight_halo"]),
         (
             "TF32",
@@ -347,6 +364,7 @@ def test_statistics_of_many_blocks_are_merged_by_a_kernel_of_their_own(gpu, monk
     found = []
     for most, kernels in ((convolution_variants.MOST_MERGED, 1), (0, 2)):
         monkeypatch.setattr(convolution_variants, "MOST_MERGED", most)
+        convolution_variants._gather_launch.cache_clear()
         assert len(count_launches(gpu, monkeypatch, "conv2d_statistics", [x, w, bias], **options)) == kernels
         found.append(launch(gpu, "conv2d_statistics", [x, w, bias], **options))
     np.testing.assert_array_equal(found[0][0], found[1][0])
@@ -381,24 +399,44 @@ def test_tiles_fit_into_what_a_block_may_have(n, multiprocessors):
             tile = ffma_tile(m, n, multiprocessors, wide)
             assert tile.threads in (64, 128, 256)
             assert 2 * tile.k * (tile.m + tile.n) * (8 if wide else 4) <= 36 * 1024
-        for single in (False, True):
-            tensor = tensor_tile(m, n, multiprocessors, single)
+        for single, limit in itertools.product((False, True), (64 * 1024, 99 * 1024)):
+            tensor = tensor_tile(m, n, multiprocessors, single, limit)
             assert tensor.threads in (128, 256)
-            assert max(tensor.shared_bytes(kind) for kind in (False, True)) <= 64 * 1024
+            assert max(tensor.shared_bytes(kind) for kind in (False, True)) <= limit
     assert weight_tile(27, n).threads == 64
 
 
 def test_patches_are_not_used_where_they_would_hang_over():
-    limit = 99 * 1024
-    assert halo_tile(128, 32, 32, 64, "TF32", 132, limit) == HALO_TILES[0]
-    assert halo_tile(32, 16, 16, 64, "TF32", 132, limit) == HALO_TILES[-1]
-    assert halo_tile(128, 32, 32, 32, "TF32", 132, limit) == NARROW_HALO_TILES[0]
-    assert halo_tile(32, 32, 32, 32, "TF32", 132, limit) == NARROW_HALO_TILES[1]
-    assert halo_tile(32, 7, 7, 64, "TF32", 132, limit) is None
-    assert halo_tile(1, 16, 16, 32, "TF32", 132, limit) is not None
-    for tile in HALO_TILES + NARROW_HALO_TILES[1:]:
-        assert tile.shared_bytes("FP16", True) <= 64 * 1024
-    assert WeightHaloTile(32, 32, 2).shared_bytes(4) <= limit
+    assert halo_tile(32, 7, 7, 64, "TF32", 132, 227 * 1024) is None
+    assert halo_tile(1, 16, 16, 32, "TF32", 132, 227 * 1024) is not None
+    assert WeightHaloTile(32, 32, 2).shared_bytes(4) <= 99 * 1024
+
+
+@pytest.mark.parametrize(
+    ("images", "size", "n", "tile"),
+    [
+        (128, 32, 64, HALO_TILES[0]),
+        (32, 16, 64, HALO_TILES[-1]),
+        (128, 32, 32, NARROW_HALO_TILES[0]),
+        (32, 32, 32, NARROW_HALO_TILES[1]),
+    ],
+)
+def test_patches_are_as_large_as_leaves_no_multiprocessor_idle(images, size, n, tile):
+    assert halo_tile(images, size, size, n, "TF32", 132, 227 * 1024) == tile
+    for precision, kib in (("FP16", 64), ("FP16", 99), ("TF32", 99), ("BF16", 99), ("BF16", 227)):
+        limit = kib * 1024
+        fitting = halo_tile(images, size, size, n, precision, 132, limit)
+        assert max(fitting.shared_bytes(precision, kind) for kind in (False, True)) <= limit
+        assert fitting.stages >= 2
+
+
+def test_kernels_of_few_channels_fit_into_shared_memory():
+    for kernel, strides, limit in itertools.product(((3, 3), (7, 7)), ((1, 1), (2, 2)), (64 * 1024, 99 * 1024)):
+        g = Geometry((8, 64, 64, 3), (*kernel, 3, 64), (8, 32, 32, 64), strides, ((1, 1), (1, 1)), (1, 1), 1)
+        tile = few_tile(g, "TF32", 20, limit)
+        assert few_shared_bytes(g, tile, "TF32") <= limit
+    assert few_tile(replace(g, w=(15, 15, 3, 64)), "TF32", 20, limit) is None
+    assert few_tile(replace(g, dilation=(2, 1)), "TF32", 20, limit) is None
 
 
 @pytest.mark.parametrize("seed", range(30))

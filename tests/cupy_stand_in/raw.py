@@ -87,7 +87,7 @@ class RawKernel:
         self.name = self.__name__ = name
         self._module = module
         self._function = function
-        self._shared_bytes = SHARED_BYTES
+        self._shared_bytes, self._asked = SHARED_BYTES, False
 
     @property
     def code(self) -> str | None:
@@ -116,7 +116,7 @@ class RawKernel:
     def max_dynamic_shared_size_bytes(self, value: int) -> None:
         if value > opt_in_shared_bytes():
             raise CUDARuntimeError(INVALID_VALUE, f"{value} bytes of shared memory; it has {opt_in_shared_bytes()}")
-        self._shared_bytes = value
+        self._shared_bytes, self._asked = value, True
 
     def __call__(
         self,
@@ -140,7 +140,7 @@ class RawKernel:
                 f"max_dynamic_shared_size_bytes is {self._shared_bytes}",
             )
         values, pointers = _arguments(self.name, args)
-        limit = opt_in_shared_bytes() if self._shared_bytes > SHARED_BYTES else SHARED_BYTES
+        limit = opt_in_shared_bytes() if self._asked else SHARED_BYTES  # with the kernel's own arrays
         function, on = self._function, stream or streams.get_current_stream()
         streams.note_launch(self.name, on)
         count_kernel(self.name)

@@ -25,7 +25,7 @@ from gradlite.backends.cuda.convolution_variants import (
     weight_launch,
 )
 from gradlite.backends.cuda.counters import counters_for
-from gradlite.backends.cuda.launch import NARROW, blocks
+from gradlite.backends.cuda.launch import NARROW
 from gradlite.backends.cuda.linear import dense, dense_input_gradient, dense_weight_gradient, matmul
 from gradlite.backends.cuda.reductions import column_sum
 from gradlite.backends.cuda.registry import cuda_kernel
@@ -105,14 +105,14 @@ def conv2d_statistics(
     mean = gpu.empty((f,), kind) if mean is None else mean
     variance = gpu.empty((f,), kind) if variance is None else variance
     launch = gather_launch(gpu, g, x, w, y, False, activation, True)
-    count = launch.grid[0]
-    partials = gpu.empty((count * (1 + 2 * f),), kind)
+    count, slabs, groups = launch.grid
+    partials = gpu.empty((count * slabs * groups * launch.record_size(kind.itemsize),), kind)
     if launch.merges:
-        counters = counters_for(gpu, launch.grid[1] * launch.grid[2])
-        _run(gpu, launch, x, w, bias, y, partials, mean, variance, counters, structure)
+        _run(gpu, launch, x, w, bias, y, partials, mean, variance, counters_for(gpu, slabs * groups), structure)
     else:
         _run(gpu, launch, x, w, bias, y, partials, None, None, None, structure)
-        gpu.run(merge_kernel(kind), (blocks(f, 8),), (1024,), partials, mean, variance, count, f, g.pixels)
+        grid, sizes = (launch.columns // 8, slabs * groups), (count, slabs, f // groups, g.pixels)
+        gpu.run(merge_kernel(kind, launch.columns), grid, (1024,), partials, mean, variance, *sizes)
     return y, mean, variance
 
 

@@ -5,7 +5,7 @@ Everything here is arithmetic on shapes and cached, so that a launch costs no mo
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from math import gcd, prod
 from typing import Any
@@ -143,6 +143,11 @@ TF32, BF16, FP16, HALF_BF16 = "TF32", "BF16", "FP16", "HALF_BF16"
 HALVES = (FP16, HALF_BF16)
 
 
+def result_bytes(m: int, n: int) -> int:
+    """Of shared memory for a tile of results on their way out; see conv_results.cuh."""
+    return 4 * m * (n + 8)
+
+
 @dataclass(frozen=True)
 class TensorTile:
     """What a block of conv_mma.cu computes: m x n, by warps of wm x wn, with ``stages`` slabs under way."""
@@ -163,10 +168,10 @@ class TensorTile:
     def shared_bytes(self, lines_of_k: bool) -> int:
         """Of dynamic shared memory; ``lines_of_k``: the weights lie as lines of k, 64 bytes of each, not of n."""
         weights = self.n * 64 if lines_of_k else 64 * (self.n + 8)
-        return self.stages * (self.m * 64 + weights)
+        return max(self.stages * (self.m * 64 + weights), result_bytes(self.m, self.n))
 
 
-def tensor_tile(m: int, n: int, multiprocessors: int, single: bool) -> TensorTile:
+def tensor_tile(m: int, n: int, multiprocessors: int, single: bool, shared_limit: int) -> TensorTile:
     """The tile for m pixels and n channels (of one group).
 
     Warp tiles of 64 x 32 where there is enough work for every multiprocessor, since they reread shared memory least.
@@ -175,8 +180,9 @@ def tensor_tile(m: int, n: int, multiprocessors: int, single: bool) -> TensorTil
     width = 32 if n <= 32 else 64
     if single:
         return TensorTile(128, 64, 32, 32) if width == 64 else TensorTile(64, 32, 16, 32)
-    if n > 64 and blocks(m, 128) * blocks(n, 128) >= 2 * multiprocessors:
-        return TensorTile(128, 128, 64, 32)
+    large = TensorTile(128, 128, 64, 32)
+    if n > 64 and blocks(m, 128) * blocks(n, 128) >= 2 * multiprocessors and large.shared_bytes(False) <= shared_limit:
+        return large
     if width == 32 and blocks(m, 256) >= 2 * multiprocessors:
         return TensorTile(256, 32, 64, 32)
     if blocks(m, 128) * blocks(n, width) >= multiprocessors:
@@ -191,7 +197,7 @@ class HaloTile:
     th: int
     n: int
     wm: int
-    stages: int = 2
+    stages: int = 3
 
     @property
     def threads(self) -> int:
@@ -199,6 +205,10 @@ class HaloTile:
 
     def macros(self) -> dict[str, int]:
         return {"TH": self.th, "BN": self.n, "WM": self.wm, "WN": 32, "STAGES": self.stages}
+
+    def covers(self, rows: int, columns: int) -> float:
+        """Which part of the pixels of tiles lies in an image."""
+        return rows * columns / (blocks(rows, self.th) * self.th * blocks(columns, 16) * 16)
 
     def blocks(self, images: int, rows: int, columns: int, n: int) -> int:
         return images * blocks(rows, self.th) * blocks(columns, 16) * blocks(n, self.n)
@@ -208,14 +218,15 @@ class HaloTile:
         part = 64 if precision == BF16 else 32  # bytes of a pixel in a stage
         patch = (self.th + 2) * 20 * part
         weights = 9 * self.n * part if lines_of_k else 9 * part * (self.n + 8)
-        return self.stages * (patch + weights)
+        return max(self.stages * (patch + weights), result_bytes(16 * self.th, self.n))
 
 
 # From the one that rereads least to the one that makes most blocks. Patches are reread at their borders, and weights by
 # every block: for 64 channels and filters 24 bytes from L2 for a thousand products with 16 rows, 41 with 8; for 32 and
 # 32, 24 bytes with 32 rows, 33 with 16, 51 with 8. An H100's L2 gives about 33 while a thousand are done in TF32.
-HALO_TILES = (HaloTile(16, 64, 64), HaloTile(8, 64, 64), HaloTile(8, 64, 32), HaloTile(8, 32, 32))
-NARROW_HALO_TILES = (HaloTile(32, 32, 64), HaloTile(16, 32, 64), HaloTile(8, 32, 32))
+# Small images are over before the first copies have come, so the small tiles have more of them under way.
+HALO_TILES = (HaloTile(16, 64, 64), HaloTile(8, 64, 32), HaloTile(8, 32, 32, 4))
+NARROW_HALO_TILES = (HaloTile(32, 32, 64), HaloTile(16, 32, 32, 4), HaloTile(8, 32, 32, 4))
 
 
 def halo_tile(
@@ -224,16 +235,46 @@ def halo_tile(
     """The tile for n channels of images (rows, columns), or None where patches would hang over their borders too far.
 
     The largest tile that gives three of four multiprocessors a block and fits into ``shared_limit`` bytes, else the
-    smallest. One warp for each of a multiprocessor's four schedulers is enough: it has 16 products under way.
+    smallest; with as many stages as fit, two at least.
     """
     tiles = HALO_TILES if n > 32 else NARROW_HALO_TILES
     for tile in tiles:
-        used = rows * columns / (blocks(rows, tile.th) * tile.th * blocks(columns, 16) * 16)
-        fits = max(tile.shared_bytes(precision, kind) for kind in (False, True)) <= shared_limit
         enough = tile is tiles[-1] or 4 * tile.blocks(images, rows, columns, n) >= 3 * multiprocessors
-        if used >= 0.7 and fits and enough:
+        if tile.covers(rows, columns) < 0.7 or not enough:
+            continue
+        for stages in range(tile.stages, 1, -1):
+            fitting = replace(tile, stages=stages)
+            if max(fitting.shared_bytes(precision, kind) for kind in (False, True)) <= shared_limit:
+                return fitting
+    return None
+
+
+# For images of few channels, conv_few.cu: an image's patches are reread at their borders from L2 only.
+FEW_TILES = (HaloTile(16, 64, 64), HaloTile(8, 64, 32), HaloTile(8, 32, 32))
+NARROW_FEW_TILES = (HaloTile(32, 32, 64), HaloTile(16, 32, 32), HaloTile(8, 32, 32))
+# The longest kernel, taps times channels, whose weights conv_few.cu holds in shared memory at once.
+MOST_OF_FEW = 160
+
+
+@lru_cache(4096)
+def few_tile(g: Geometry, precision: str, multiprocessors: int, shared_limit: int) -> HaloTile | None:
+    """The tile of conv_few.cu, or None where another kernel should run."""
+    if g.groups != 1 or g.dilation != (1, 1) or g.taps * g.w[2] > MOST_OF_FEW:
+        return None
+    tiles = FEW_TILES if g.y[3] > 32 else NARROW_FEW_TILES
+    for tile in tiles:
+        enough = tile is tiles[-1] or 4 * tile.blocks(*g.y) >= 3 * multiprocessors
+        if tile.covers(*g.y[1:3]) >= 0.5 and enough and few_shared_bytes(g, tile, precision) <= shared_limit:
             return tile
     return None
+
+
+def few_shared_bytes(g: Geometry, tile: HaloTile, precision: str) -> int:
+    """Of dynamic shared memory: all weights, padded to whole products, and a patch."""
+    size, step = (4, 8) if precision == TF32 else (2, 16)
+    lines = blocks(g.taps * g.w[2], step) * step
+    rows, columns = ((n - 1) * stride + k for n, stride, k in zip((tile.th, 16), g.strides, g.w))
+    return max(size * (lines * (tile.n + 8) + rows * columns * g.w[2]), result_bytes(16 * tile.th, tile.n))
 
 
 @dataclass(frozen=True)

@@ -2,14 +2,15 @@
 
 Three kernels gather pixels, for the forward direction and for the input gradient alike: ``conv_halo.cu`` (tensor cores,
 3 x 3, stride 1, one group), ``conv_mma.cu`` (tensor cores, everything else), and ``conv_ffma.cu`` (exact float32,
-float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Weight gradients
+float64, devices without tensor cores, 16-bit floats that cannot be read in chunks of 16 bytes). Images of few channels,
+which cannot either, have ``conv_few.cu`` in the forward direction, which needs tensor cores too. Weight gradients
 likewise: ``conv_weight_halo.cu``, ``conv_weight_few.cu`` (of up to three channels), ``conv_weight_mma.cu`` and
 ``conv_weight_ffma.cu``. Depthwise ones have their own.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +25,9 @@ from gradlite.backends.cuda.convolution_plan import (
     HALVES,
     TF32,
     Geometry,
+    HaloTile,
+    few_shared_bytes,
+    few_tile,
     ffma_tile,
     halo_tile,
     is_weight_of_few,
@@ -47,26 +51,26 @@ ACTIVATIONS = {None: 0, "relu": 1, "sigmoid": 2, "tanh": 3}
 # Shared memory that a block can ask for, by compute capability (CUDA C++ Programming Guide, technical specifications).
 SHARED_LIMITS = {(7, 5): 64, (8, 0): 163, (8, 7): 163, (9, 0): 227, (10, 0): 227, (10, 3): 227, (11, 0): 227}
 LEAST_SHARED_LIMIT = 99
-# Statistics of so many blocks a thread of the last block merges: it reads 16 at once, twice, which takes L2's latency
-# each time. What that costs is less than a launch of more threads for it.
-MOST_MERGED = 128
+# Bytes of the statistics of all blocks that the last of them merges: 256 of 32 channels, 130 of 64. They come to its
+# shared memory in one journey to L2; many take longer than a launch of more threads for it.
+MOST_MERGED = 68 * 1024
 
 
 @dataclass(frozen=True)
 class Launch:
-    """A kernel with its grid; ``columns`` is how many channels a block computes."""
+    """A kernel with its grid. ``columns`` is how many channels a block computes; ``merges``: the last block of those
+    channels should merge the statistics of all."""
 
     kernel: Entry
     grid: tuple[int, int, int]
     threads: int
     shared_bytes: int = 0
     columns: int = 1
+    merges: bool = False
 
-    @property
-    def merges(self) -> bool:
-        """Whether the last block should merge the statistics of all."""
-        lanes = self.threads // self.columns
-        return self.grid[0] <= MOST_MERGED * lanes and self.grid[1] * self.grid[2] <= COUNTERS
+    def record_size(self, itemsize: int) -> int:
+        """Elements of a block's statistics: Record of conv_epilogue.cuh."""
+        return 2 * self.columns + 16 // itemsize
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,21 +120,25 @@ def gather_launch(
 ) -> Launch:
     """How the forward product (source x, result y) or the input gradient (source the gradient) is launched."""
     in_channels, out_channels = source.shape[3] // g.groups, y.shape[3] // g.groups
+    device = device_of(gpu)
     precision = None if g.depthwise else precision_of(gpu, y.dtype)
-    if precision in HALVES and 1 in (width(source, in_channels, 8), width(w, g.w[3] // g.groups, 8)):
-        precision = None
     chunk = 8 if precision in HALVES else 4
+    few = None
+    if precision is not None and not backward and width(source, in_channels, chunk) == 1:
+        few = few_tile(g, precision, device.multiprocessors, device.shared_limit)
+    if few is None and precision in HALVES and 1 in (width(source, in_channels, 8), width(w, g.w[3] // g.groups, 8)):
+        precision, chunk = None, 4
     a, b = width(source, in_channels, chunk), width(w, g.w[3] // g.groups, chunk)
     if backward:  # the weights' lines run along what is summed over, as the image's do: one width for both
         a = b = min(a, b)
-    pairs = width(y, out_channels, 4 if precision is None else 2)
-    return _gather_launch(device_of(gpu), g, y.dtype, precision, backward, activation, statistics, a, b, pairs)
+    stored = width(y, out_channels, chunk)
+    return _gather_launch(device, g, y.dtype, precision, backward, activation, statistics, a, b, stored, few)
 
 
 @lru_cache(4096)
 def _gather_launch(
     device: Device, g: Geometry, dtype: np.dtype[Any], precision: str | None, backward: bool, activation: str | None,
-    statistics: bool, a: int, b: int, pairs: int,
+    statistics: bool, a: int, b: int, stored: int, few: HaloTile | None,
 ) -> Launch:  # fmt: skip
     n, rows, columns, channels = g.x if backward else g.y
     channels //= g.groups
@@ -138,25 +146,52 @@ def _gather_launch(
     pixels = n * blocks(rows, g.strides[0]) * blocks(columns, g.strides[1]) if backward else g.pixels
     macros = {
         "T": c_type(dtype), "GRADIENT": int(backward), "ACTIVATION": ACTIVATIONS[activation],
-        "STATISTICS": int(statistics), "VEC_Y": pairs,
+        "STATISTICS": int(statistics), "VEC_Y": stored,
     }  # fmt: skip
     if precision is None:
         tile = ffma_tile(pixels, channels, device.multiprocessors, dtype.itemsize == 8)
         kind = {"STAT": c_type(accumulator(dtype)), "VEC_A": a, "VEC_B": b}
         kernel = entry("conv_ffma.cu", "conv_ffma", **macros, **kind, **tile.macros())
         grid = blocks(pixels, tile.m), blocks(channels, tile.n), phases * g.groups
-        return Launch(kernel, grid, tile.threads, columns=tile.n)
-    chunk = 16 // dtype.itemsize
-    if g.is_3x3 and a == b == chunk:
-        halo = halo_tile(n, rows, columns, channels, precision, device.multiprocessors, device.shared_limit)
-        if halo is not None:
-            kernel = entry("conv_halo.cu", "conv_halo", PRECISION=precision, **macros, **halo.macros())
-            grid = (halo.blocks(n, rows, columns, 1), blocks(channels, halo.n), 1)
-            return Launch(kernel, grid, halo.threads, halo.shared_bytes(precision, backward), halo.n)
-    tensor = tensor_tile(pixels, channels, device.multiprocessors, a == 1)
-    kernel = entry("conv_mma.cu", "conv_mma", PRECISION=precision, VEC_A=a, VEC_B=b, **macros, **tensor.macros())
-    grid = (blocks(pixels, tensor.m), blocks(channels, tensor.n), phases * g.groups)
-    return Launch(kernel, grid, tensor.threads, tensor.shared_bytes(backward), tensor.n)
+        launch = Launch(kernel, grid, tile.threads, columns=tile.n)
+    elif few is not None:
+        window = {"CHANNELS": g.x[3], "KERNEL_H": g.w[0], "KERNEL_W": g.w[1]}
+        window |= {"STRIDE_Y": g.strides[0], "STRIDE_X": g.strides[1], "VEC_B": b}
+        tile_macros = few.macros()
+        del macros["GRADIENT"], tile_macros["STAGES"]
+        kernel = entry("conv_few.cu", "conv_few", PRECISION=precision, **macros, **tile_macros, **window)
+        grid = (few.blocks(n, rows, columns, 1), blocks(channels, few.n), 1)
+        launch = Launch(kernel, grid, few.threads, few_shared_bytes(g, few, precision), few.n)
+    elif halo := _halo_tile(device, g, dtype, precision, backward, a, b):
+        kernel = entry("conv_halo.cu", "conv_halo", PRECISION=precision, **macros, **halo.macros())
+        grid = (halo.blocks(n, rows, columns, 1), blocks(channels, halo.n), 1)
+        launch = Launch(kernel, grid, halo.threads, halo.shared_bytes(precision, backward), halo.n)
+    else:
+        tensor = tensor_tile(pixels, channels, device.multiprocessors, a == 1, device.shared_limit)
+        kernel = entry("conv_mma.cu", "conv_mma", PRECISION=precision, VEC_A=a, VEC_B=b, **macros, **tensor.macros())
+        grid = (blocks(pixels, tensor.m), blocks(channels, tensor.n), phases * g.groups)
+        launch = Launch(kernel, grid, tensor.threads, tensor.shared_bytes(backward), tensor.n)
+    return _merging(device, launch, accumulator(dtype).itemsize) if statistics else launch
+
+
+def _halo_tile(
+    device: Device, g: Geometry, dtype: np.dtype[Any], precision: str, backward: bool, a: int, b: int
+) -> HaloTile | None:
+    """The tile of ``conv_halo.cu``, where that kernel takes the convolution."""
+    if not (g.is_3x3 and a == b == 16 // dtype.itemsize):
+        return None
+    n, rows, columns, channels = g.x if backward else g.y
+    return halo_tile(n, rows, columns, channels, precision, device.multiprocessors, device.shared_limit)
+
+
+def _merging(device: Device, launch: Launch, itemsize: int) -> Launch:
+    """The launch; where its last block should merge records of elements of ``itemsize``, with room for them."""
+    records = launch.grid[0] * launch.record_size(itemsize) * itemsize
+    # Beside dynamic shared memory there are the sums of warps, and the tiles of conv_ffma.cu.
+    fits = records <= min(MOST_MERGED, device.shared_limit - 24 * 1024)
+    if not fits or launch.grid[1] * launch.grid[2] > COUNTERS:
+        return launch
+    return replace(launch, shared_bytes=max(launch.shared_bytes, records), merges=True)
 
 
 @dataclass(frozen=True)
@@ -262,9 +297,9 @@ def sum_launch(device: Device, dtype: np.dtype[Any], size: int, ranges: int) -> 
 
 
 @lru_cache(64)
-def merge_kernel(kind: np.dtype[Any]) -> Entry:
-    """Merges the statistics of blocks."""
-    return entry("conv_statistics.cu", "merge_statistics", STAT=c_type(kind))
+def merge_kernel(kind: np.dtype[Any], columns: int) -> Entry:
+    """Merges the statistics of blocks of so many channels."""
+    return entry("conv_statistics.cu", "merge_statistics", STAT=c_type(kind), WIDTH=columns)
 
 
 def _result(dtype: np.dtype[Any], ranges: int) -> str:

@@ -39,8 +39,9 @@ if len(NARROW) > 1:
 C_TYPES = {dtype: name for name, dtype in DTYPES.items()}
 
 OPTIONS = ("--std=c++17",)
-# A kernel may use this much shared memory without asking for more.
-DEFAULT_SHARED_BYTES = 48 * 1024
+# A launch that wants more dynamic shared memory asks for it: without that a block has 48 KB, of which the kernel's own
+# arrays take their part.
+UNASKED_SHARED_BYTES = 16 * 1024
 GRID_LIMITS = (2**31 - 1, 65535, 65535)
 
 Dimensions = tuple[int, ...]
@@ -76,6 +77,7 @@ class Launcher:
         self._device = device
         self._modules: dict[tuple[str, tuple[tuple[str, str], ...]], Any] = {}
         self._functions: dict[Entry, tuple[Any, tuple[Parameter, ...]]] = {}
+        self._shared_bytes: dict[Entry, int] = {}
 
     def __call__(
         self, kernel: Entry, grid: Dimensions, block: Dimensions, arguments: Sequence[Any], shared_bytes: int = 0
@@ -100,8 +102,8 @@ class Launcher:
             raise TypeError(f"{kernel.name} takes {len(declared)} arguments ({names}). Received: {len(arguments)}.")
         converted = tuple([self._argument(kernel, p, value) for p, value in zip(declared, arguments)])
         # A property of the function that stays; setting it again costs a driver call, so only when it must grow.
-        if shared_bytes > DEFAULT_SHARED_BYTES and function.max_dynamic_shared_size_bytes < shared_bytes:
-            function.max_dynamic_shared_size_bytes = shared_bytes
+        if shared_bytes > UNASKED_SHARED_BYTES and self._shared_bytes.get(kernel, 0) < shared_bytes:
+            function.max_dynamic_shared_size_bytes = self._shared_bytes[kernel] = shared_bytes
         function(grid, block, converted, shared_mem=shared_bytes)
 
     def _load(self, kernel: Entry) -> tuple[Any, tuple[Parameter, ...]]:

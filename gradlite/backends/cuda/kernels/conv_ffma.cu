@@ -14,7 +14,7 @@
 // 4 different ones of A and 8 of B, each in one wavefront.
 //
 // With STATISTICS a block leaves those of its pixels, and the last block of its channels merges them, unless there are
-// too many (conv_epilogue.cuh).
+// too many (conv_epilogue.cuh): dynamic shared memory is room for their records.
 //
 // Bytes: the image once from memory (9 times from L1 for a 3 x 3 kernel), w from L2, y once. 2 M N K operations.
 // Limit: arithmetic from about 16 channels on; below that memory.
@@ -42,6 +42,17 @@ const int B_VEC = GRADIENT ? VEC_A : VEC_B;
 
 // Where column m (or n) of row k lies in its row of the tile.
 __device__ __forceinline__ int turned(int k, int m) { return m ^ (8 * ((k >> 2) & 3)); }
+
+// Adds the rows of parts[PARTS][BN] in order; every thread of the block calls it, and finds the sums in row 0.
+template <int PARTS> __device__ __forceinline__ void add_parts(C* parts) {
+  __syncthreads();
+  for (int n = threadIdx.x; n < BN; n += THREADS) {
+    C sum = parts[n];
+    for (int p = 1; p < PARTS; p++) sum += parts[p * BN + n];
+    parts[n] = sum;
+  }
+  __syncthreads();
+}
 
 extern "C" __global__ void __launch_bounds__(THREADS, 1)
 conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __restrict__ bias, T* __restrict__ y,
@@ -182,7 +193,7 @@ conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
 #if STATISTICS
   // Mean first, then the squares of the distances from it: nothing cancels.
   const int PARTS = BM / TM;
-  __shared__ C parts[PARTS * BN];
+  __shared__ C parts[(PARTS > THREADS / 16 ? PARTS : THREADS / 16) * BN];  // enough for merging too
   const C count = (C)min((long long)BM, g.pixels - m0);
   C mean[TN];
 #pragma unroll
@@ -198,30 +209,31 @@ conv_ffma(const T* __restrict__ source, const T* __restrict__ w, const T* __rest
       }
       parts[ty / 4 * BN + j / 4 * (BN * 4 / TN) + tx + j % 4] = total;
     }
-    add_parts<PARTS, BN, THREADS>(parts);
+    add_parts<PARTS>(parts);
     if (pass == 0) {
 #pragma unroll
       for (int j = 0; j < TN; j++) mean[j] = parts[j / 4 * (BN * 4 / TN) + tx + j % 4] / count;
       __syncthreads();
     }
   }
+  const int slab = blockIdx.z * gridDim.y + blockIdx.y;
+  STAT* records = partials + (long long)slab * gridDim.x * Record<BN, STAT>::SIZE;
+  STAT* record = records + (long long)blockIdx.x * Record<BN, STAT>::SIZE;
   if (ty == 0) {
 #pragma unroll
     for (int j = 0; j < TN; j++) {
-      int n = n0 + j / 4 * (BN * 4 / TN) + tx + j % 4;
-      if (n >= g.n_channels) continue;
-      C squares = parts[n - n0];
-      store_statistics(partials, (long long)gridDim.x, (long long)blockIdx.x, c.filters, g.group * g.n_channels + n,
-                       count, mean[j], squares);
+      int n = j / 4 * (BN * 4 / TN) + tx + j % 4;
+      record[n] = mean[j];
+      record[Record<BN, STAT>::SPREAD + n] = parts[n];
     }
+    if (tx == 0) record[Record<BN, STAT>::COUNT] = count;
   }
+  extern __shared__ ulonglong2 room[];
   __shared__ int last;
-  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
-    const int first = g.group * g.n_channels;
-    merge_groups<BN, THREADS>(partials, mean_of_all, variance_of_all, gridDim.x, c.filters, first + n0,
-                              first + g.n_channels, (C)g.pixels, [&](int block) {
-                                return min((long long)BM, g.pixels - (long long)block * BM);
-                              });
+  if (counters != nullptr && is_last_block(counters + slab, gridDim.x, &last)) {
+    const int channel0 = g.group * g.n_channels + n0;
+    merge_records<BN, THREADS>(records, room, parts, mean_of_all + channel0, variance_of_all + channel0, gridDim.x,
+                               g.n_channels - n0, (C)g.pixels);
   }
 #endif
 }

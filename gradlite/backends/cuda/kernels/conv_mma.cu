@@ -5,21 +5,21 @@
 // once, copied past the registers by cp.async, which writes zeros where a tap lies outside the image. A warp computes
 // WM x WN with mma.sync.
 //
-// Macros: those of conv_tensor.cuh; BM, BN, STAGES; VEC_A, VEC_B: elements of a copy, a chunk's or 1 (float only);
-// VEC_Y: 2 where pairs may be stored; GRADIENT, ACTIVATION, STATISTICS (as in conv_ffma.cu).
+// Macros: those of conv_results.cuh; BM, BN, STAGES; VEC_A, VEC_B: elements of a copy, a chunk's or 1 (float only);
+// GRADIENT (as in conv_ffma.cu).
 // Shared memory per slab: A as lines of k, W as lines [k] of n forward and as lines [n] of k for the gradient. For a
 // warp tile of 64 x 32 a product costs 1.5 wavefronts of shared memory, about what an H100 has for mma.sync.
 // Bytes: every tap's pixels from L2 (9 times the image for 3 x 3: conv_halo.cu avoids that), w from L2, y once.
 // Limit: L2 below 64 channels, the tensor cores above.
 //
-// variant sm_80+: PRECISION=TF32 T=float BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
-// variant sm_80+: PRECISION=BF16 T=float BM=128 BN=128 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
-// variant sm_80+: PRECISION=TF32 T=float BM=256 BN=32 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=2 GRADIENT=0 ACTIVATION=1 STATISTICS=1
-// variant sm_80+: PRECISION=TF32 T=float BM=64 BN=32 WM=16 WN=32 STAGES=3 VEC_A=1 VEC_B=4 VEC_Y=2 GRADIENT=0 ACTIVATION=1 STATISTICS=1
+// variant sm_80+: PRECISION=TF32 T=float BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=4 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
+// variant sm_80+: PRECISION=BF16 T=float BM=128 BN=128 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=4 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
+// variant sm_80+: PRECISION=TF32 T=float BM=256 BN=32 WM=64 WN=32 STAGES=3 VEC_A=4 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
+// variant sm_80+: PRECISION=TF32 T=float BM=64 BN=32 WM=16 WN=32 STAGES=3 VEC_A=1 VEC_B=4 VEC_Y=4 GRADIENT=0 ACTIVATION=1 STATISTICS=1
 // variant sm_80+: PRECISION=BF16 T=float BM=128 BN=64 WM=32 WN=32 STAGES=3 VEC_A=1 VEC_B=1 VEC_Y=1 GRADIENT=1 ACTIVATION=2 STATISTICS=0
-// variant sm_75+: PRECISION=FP16 T=half_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=3 STATISTICS=0
-// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=2 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
-#include "conv_tensor.cuh"
+// variant sm_75+: PRECISION=FP16 T=half_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=8 GRADIENT={0,1} ACTIVATION=3 STATISTICS=0
+// variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t BM=128 BN=64 WM=64 WN=32 STAGES=3 VEC_A=8 VEC_B=8 VEC_Y=8 GRADIENT={0,1} ACTIVATION=1 STATISTICS=0
+#include "conv_results.cuh"
 
 const int THREADS = (BM / WM) * (BN / WN) * 32;
 const int A_CHUNKS = SLAB / VEC_A, A_ROWS = THREADS / A_CHUNKS, A_PASSES = BM / A_ROWS;
@@ -52,6 +52,8 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
   const int n0 = blockIdx.y * BN;
   if (m0 >= g.pixels) return;
   const int tid = threadIdx.x, lane = tid % 32, warp = tid / 32;
+  const int channel0 = g.group * g.n_channels + n0;
+  const float own_bias = GRADIENT ? 0.f : bias_of(bias != nullptr ? bias + channel0 : nullptr, g.n_channels - n0);
   const int k_size = g.k(), taps_x = max(g.x.taps, 1), slabs = (k_size + SLAB - 1) / SLAB;
 
   const int a_k = tid % A_CHUNKS * VEC_A, a_row = tid / A_CHUNKS;
@@ -106,18 +108,17 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
 
   const int row0 = warp / (BN / WN) * WM, column0 = warp % (BN / WN) * WN;
   float sum[MI][NI][4] = {};
-#pragma unroll
-  for (int slab = 0; slab < STAGES - 1; slab++) {
-    if (slab < slabs) copy_slab(slab);
-    end_of_copies();
-  }
-  for (int slab = 0; slab < slabs; slab++) {
+#pragma unroll 1
+  for (int slab = 1 - STAGES; slab < slabs; slab++) {
     // After the barrier every thread's copies of this slab have landed, and nobody reads the stage that is written
-    // next.
-    await_copies<STAGES - 2>();
-    __syncthreads();
+    // next. The first rounds only copy: one piece of code for all.
+    if (slab >= 0) {
+      await_copies<STAGES - 2>();
+      __syncthreads();
+    }
     if (slab + STAGES - 1 < slabs) copy_slab(slab + STAGES - 1);
     end_of_copies();
+    if (slab < 0) continue;
     const Chunk* a_lines = a_tile(slab % STAGES);
     const Chunk* b_lines = b_tile(slab % STAGES);
 #pragma unroll
@@ -149,18 +150,7 @@ conv_mma(const T* __restrict__ source, const T* __restrict__ w, const T* __restr
   await_copies<0>();
 
   auto destination = [&](int row) { return m0 + row < g.pixels ? g.destination(m0 + row) + n0 : -1LL; };
-  const int channel0 = g.group * g.n_channels + n0;
-  store_sums(sum, y, bias != nullptr ? bias + channel0 : nullptr, row0, column0, g.n_channels - n0, destination);
-#if STATISTICS
-  const float count = (float)min((long long)BM, g.pixels - m0);
-  block_statistics<BM / WM, BN, THREADS>(sum, partials, count, row0, column0, g.n_channels - n0, channel0, c.filters,
-                                         destination);
-  __shared__ int last;
-  if (counters != nullptr && is_last_block(counters + blockIdx.z * gridDim.y + blockIdx.y, gridDim.x, &last)) {
-    merge_groups<BN, THREADS>(partials, mean, variance, gridDim.x, c.filters, channel0, (g.group + 1) * g.n_channels,
-                              (float)g.pixels, [&](int block) {
-                                return min((long long)BM, g.pixels - (long long)block * BM);
-                              });
-  }
-#endif
+  const Statistics all{partials, mean + channel0, variance + channel0, counters, (float)g.pixels};
+  finish<BM, BN, THREADS>(sum, shared, y, own_bias, row0, column0,
+                          g.n_channels - n0, destination, all, (float)min((long long)BM, g.pixels - m0));
 }

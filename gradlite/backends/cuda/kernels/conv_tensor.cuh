@@ -1,4 +1,4 @@
-// What convolutions on tensor cores share: tiles in shared memory, fragments of them, and the epilogue.
+// What convolutions on tensor cores share: tiles in shared memory, and fragments of them.
 //
 // Macros: PRECISION, one of TF32 and BF16 (both with float32 in memory, rounded when a fragment is loaded), FP16 and
 // HALF_BF16 (float16 and bfloat16 in memory); T, the element type; WM x WN, the part of the result that a warp computes.
@@ -40,6 +40,15 @@ __device__ __forceinline__ void copy_chunk(Chunk* shared, const T* global, const
 #endif
 }
 
+// The same, where `global` may point anywhere if it is not to be read.
+__device__ __forceinline__ void copy_chunk(Chunk* shared, const T* global, bool there) {
+#if __CUDA_ARCH__ >= 800
+  copy_async_16(shared, global, there ? 16 : 0);
+#else
+  *shared = there ? *(const Chunk*)global : Chunk{};
+#endif
+}
+
 __device__ __forceinline__ void copy_element(float* shared, const float* global, const float* valid) {
 #if __CUDA_ARCH__ >= 800
   copy_async_4(shared, global != nullptr ? global : valid, global != nullptr ? 4 : 0);
@@ -73,6 +82,17 @@ template <int N> __device__ __forceinline__ void round_step(unsigned (&a)[N]) {
 #endif
 }
 
+#if PRECISION == TF32
+// Rounds the floats of a chunk where they lie, once for all fragments that they go into. The thread that copied the
+// chunk may do it before the barrier, when its copies have landed.
+__device__ __forceinline__ void round_chunk(Chunk* chunk) {
+  Chunk all = *chunk;
+#pragma unroll
+  for (int i = 0; i < 4; i++) all.words[i] = nearly_tf32(all.words[i]);
+  *chunk = all;
+}
+#endif
+
 #if PRECISION == BF16
 __device__ __forceinline__ unsigned pair(unsigned low, unsigned high) {
   return bfloat16_pair(__uint_as_float(low), __uint_as_float(high));
@@ -80,8 +100,9 @@ __device__ __forceinline__ unsigned pair(unsigned low, unsigned high) {
 #endif
 
 // Factor a, 16 lines x one product's k. `address(step)` gives this lane's chunk: line lane % 16, chunk lane / 16 of the
-// step.
-template <typename Address> __device__ __forceinline__ void load_a(unsigned (&a)[4], Address address) {
+// step. Floats are rounded unless they lie in shared memory ROUNDED, here and below.
+template <bool ROUNDED = false, typename Address>
+__device__ __forceinline__ void load_a(unsigned (&a)[4], Address address) {
   ldmatrix_4(a, address(0));
 #if PRECISION == BF16
   unsigned second[4];
@@ -91,13 +112,14 @@ template <typename Address> __device__ __forceinline__ void load_a(unsigned (&a)
   a[2] = pair(second[0], second[2]);
   a[3] = pair(second[1], second[3]);
 #else
-  round_step(a);
+  if (!ROUNDED) round_step(a);
 #endif
 }
 
 // Factor b for 16 columns from lines [n] of k: b[0] and b[1] are two products' fragments. `address(step)` gives line
 // lane / 16 * 8 + lane % 8, chunk lane / 8 % 2 of the step.
-template <typename Address> __device__ __forceinline__ void load_b_lines_of_k(unsigned (&b)[2][2], Address address) {
+template <bool ROUNDED = false, typename Address>
+__device__ __forceinline__ void load_b_lines_of_k(unsigned (&b)[2][2], Address address) {
   unsigned first[4];
   ldmatrix_4(first, address(0));
 #if PRECISION == BF16
@@ -108,7 +130,7 @@ template <typename Address> __device__ __forceinline__ void load_b_lines_of_k(un
   b[1][0] = pair(first[2], first[3]);
   b[1][1] = pair(second[2], second[3]);
 #else
-  round_step(first);
+  if (!ROUNDED) round_step(first);
   b[0][0] = first[0], b[0][1] = first[1];
   b[1][0] = first[2], b[1][1] = first[3];
 #endif
@@ -116,7 +138,8 @@ template <typename Address> __device__ __forceinline__ void load_b_lines_of_k(un
 
 // Factor b for 16 columns from lines [k] of n; `line(k)` points to column 0 of the 16. Floats are read one by one: a
 // line is 8 elements longer than a multiple of 32, so 4 lines x 8 columns meet every bank once. Halves, by ldmatrix.
-template <typename Line> __device__ __forceinline__ void load_b_lines_of_n(unsigned (&b)[2][2], Line line) {
+template <bool ROUNDED = false, typename Line>
+__device__ __forceinline__ void load_b_lines_of_n(unsigned (&b)[2][2], Line line) {
   const int lane = threadIdx.x % 32;
 #if HALVES
   unsigned both[4];
@@ -131,8 +154,8 @@ template <typename Line> __device__ __forceinline__ void load_b_lines_of_n(unsig
     b[n][0] = bfloat16_pair(line(t)[n * 8 + g], line(t + 4)[n * 8 + g]);
     b[n][1] = bfloat16_pair(line(t + 8)[n * 8 + g], line(t + 12)[n * 8 + g]);
 #else
-    b[n][0] = tf32(line(t)[n * 8 + g]);
-    b[n][1] = tf32(line(t + 4)[n * 8 + g]);
+    b[n][0] = ROUNDED ? __float_as_uint(line(t)[n * 8 + g]) : tf32(line(t)[n * 8 + g]);
+    b[n][1] = ROUNDED ? __float_as_uint(line(t + 4)[n * 8 + g]) : tf32(line(t + 4)[n * 8 + g]);
 #endif
   }
 #endif
@@ -167,99 +190,3 @@ __device__ __forceinline__ void multiply(float (&d)[4], const unsigned (&a)[4], 
   mma_f16_k8(d, a + 2, b + 1);
 #endif
 }
-
-// ---- epilogue
-
-// Bias, activation, rounding and storing of a warp's sums. `destination(row)` is the offset of column 0 of the block's
-// row, or -1 outside; `columns` of the group are left from the block's first one on. What is stored replaces the sums.
-template <typename Destination>
-__device__ __forceinline__ void store_sums(float (&sum)[MI][NI][4], T* y, const T* bias, int row0, int column0,
-                                           int columns, Destination destination) {
-  const int g = threadIdx.x % 32 / 4, t = threadIdx.x % 4;
-#pragma unroll
-  for (int ni = 0; ni < NI; ni++) {
-    int n = column0 + ni * 8 + 2 * t;
-    float shift[2] = {0.f, 0.f};
-    if (bias != nullptr) {
-      if (n < columns) shift[0] = load(bias[n]);
-      if (n + 1 < columns) shift[1] = load(bias[n + 1]);
-    }
-#pragma unroll
-    for (int mi = 0; mi < MI; mi++) {
-#pragma unroll
-      for (int half = 0; half < 2; half++) {
-        Vector<T, 2> result;
-#pragma unroll
-        for (int j = 0; j < 2; j++) {
-          float& value = sum[mi][ni][half * 2 + j];
-          result.at[j] = store<T>(activated<ACTIVATION>(value + shift[j]));
-          value = load(result.at[j]);
-        }
-        long long offset = destination(row0 + mi * 16 + g + half * 8);
-        if (offset < 0 || n >= columns) continue;
-        if (VEC_Y > 1) {
-          *(Vector<T, 2>*)(y + offset + n) = result;
-        } else {
-          y[offset + n] = result.at[0];
-          if (n + 1 < columns) y[offset + n + 1] = result.at[1];
-        }
-      }
-    }
-  }
-}
-
-#if STATISTICS
-// Statistics of the block's `count` rows inside: mean first, then squares of distances from it. ROWS warps share a
-// column.
-template <int ROWS, int COLUMNS, int THREADS, typename Destination>
-__device__ __forceinline__ void block_statistics(const float (&sum)[MI][NI][4], float* partials, float count, int row0,
-                                                 int column0, int columns, int channel0, int channels,
-                                                 Destination destination) {
-  __shared__ float parts[ROWS * COLUMNS];
-  const int lane = threadIdx.x % 32, g = lane / 4, t = lane % 4;
-  float mean[NI][2];
-#pragma unroll
-  for (int pass = 0; pass < 2; pass++) {
-#pragma unroll
-    for (int ni = 0; ni < NI; ni++) {
-#pragma unroll
-      for (int j = 0; j < 2; j++) {
-        float total = 0;
-#pragma unroll
-        for (int mi = 0; mi < MI; mi++) {
-#pragma unroll
-          for (int half = 0; half < 2; half++) {
-            float value = sum[mi][ni][half * 2 + j];
-            if (pass == 1) value = (value - mean[ni][j]) * (value - mean[ni][j]);
-            total += destination(row0 + mi * 16 + g + half * 8) >= 0 ? value : 0.f;
-          }
-        }
-#pragma unroll
-        for (int other = 4; other < 32; other *= 2) total += __shfl_xor_sync(0xffffffffu, total, other);
-        if (g == 0) parts[row0 / WM * COLUMNS + column0 + ni * 8 + 2 * t + j] = total;
-      }
-    }
-    add_parts<ROWS, COLUMNS, THREADS>(parts);
-    if (pass == 0) {
-#pragma unroll
-      for (int ni = 0; ni < NI; ni++) {
-#pragma unroll
-        for (int j = 0; j < 2; j++) mean[ni][j] = parts[column0 + ni * 8 + 2 * t + j] / count;
-      }
-      __syncthreads();
-    }
-  }
-  if (row0 != 0 || g != 0) return;
-#pragma unroll
-  for (int ni = 0; ni < NI; ni++) {
-#pragma unroll
-    for (int j = 0; j < 2; j++) {
-      int n = column0 + ni * 8 + 2 * t + j;
-      if (n < columns) {
-        store_statistics(partials, (long long)gridDim.x, (long long)blockIdx.x, channels, channel0 + n, count,
-                         mean[ni][j], parts[n]);
-      }
-    }
-  }
-}
-#endif

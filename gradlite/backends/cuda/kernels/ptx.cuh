@@ -47,6 +47,42 @@ __device__ __forceinline__ bfloat16_t float_to_bfloat16(float x) {
 
 #endif
 
+// ---- code
+
+// The same number, of which the compiler knows no more: it makes no loop of its own for each value.
+__device__ __forceinline__ int unknown(int x) {
+#ifndef EMU_SHIM
+  asm volatile("" : "+r"(x));
+#endif
+  return x;
+}
+
+// ---- global memory
+
+// 16 bytes at once, on 16: of four stores next to each other the compiler does not always make one.
+__device__ __forceinline__ void store_16(void* global, const unsigned (&words)[4]) {
+#ifdef EMU_SHIM
+  struct __align__(16) Words { unsigned at[4]; };
+  *(Words*)global = Words{{words[0], words[1], words[2], words[3]}};
+#else
+  asm volatile("st.global.v4.b32 [%0], {%1, %2, %3, %4};"
+               :: "l"(global), "r"(words[0]), "r"(words[1]), "r"(words[2]), "r"(words[3]) : "memory");
+#endif
+}
+
+// Adds 1, and gives what was there. Whoever adds later sees what this thread, and those it has met at a barrier, wrote
+// before; lighter than two full fences around an atomic.
+__device__ __forceinline__ int count_and_order(int* counter) {
+#ifdef EMU_SHIM
+  __threadfence();
+  return atomicAdd(counter, 1);
+#else
+  int before;
+  asm volatile("atom.add.acq_rel.gpu.global.s32 %0, [%1], 1;" : "=r"(before) : "l"(counter) : "memory");
+  return before;
+#endif
+}
+
 // ---- ldmatrix: lane 8i + r gives the address of row r (16 bytes, on 16) of matrix i, and receives in d[i] elements
 // 2 (lane % 4) and the next of row lane / 4 of matrix i; transposed, of its column lane / 4.
 
@@ -154,6 +190,17 @@ __device__ __forceinline__ unsigned tf32(float x) {
   unsigned y;
   asm("cvt.rna.tf32.f32 %0, %1;" : "=r"(y) : "f"(x));
   return y;
+#endif
+}
+
+// The same where the unit drops the lowest bits itself: two instructions, on a number that is to go back to memory.
+__device__ __forceinline__ unsigned nearly_tf32(unsigned x) {
+#ifdef EMU_SHIM
+  return (x & 0x7f800000u) == 0x7f800000u ? x : x + 0x1000u;
+#else
+  asm("{ .reg .pred finite; .reg .f32 size; abs.f32 size, %1; setp.lt.f32 finite, size, 0f7F800000;\n"
+      "@finite add.u32 %0, %0, 4096; }" : "+r"(x) : "f"(__uint_as_float(x)));
+  return x;
 #endif
 }
 
