@@ -16,6 +16,7 @@ from gradlite.backends import Backend
 from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
 from gradlite.recording.conversions import conversions_together
 from gradlite.recording.launches import Launches, without
+from gradlite.recording.normalizations import convolutions_that_normalize
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
 
@@ -272,6 +273,7 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
     "normalization gradient": _activation_gradients_into_normalizations,
+    "normalization": convolutions_that_normalize,  # behind the convolutions' activations
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,

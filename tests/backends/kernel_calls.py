@@ -163,6 +163,13 @@ for image, kernel, options in (
     call("conv2d", real(image, kernel, None), **options)
     call("conv2d_statistics", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
+    for pool in (
+        {"window": (2, 2), "pool_strides": (2, 2), "pool_padding": ((0, 0), (0, 0))},
+        {"window": (1, 1), "pool_strides": (1, 1), "pool_padding": ((0, 0), (0, 0))},
+    ):
+        channels = (kernel[3],)
+        given = together(real(image, kernel, channels, channels, channels, channels), positive(channels))
+        call("conv2d_batch_norm_max_pool2d", given, activation="relu", epsilon=1e-3, **pool, **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
     for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):

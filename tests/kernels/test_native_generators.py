@@ -77,10 +77,19 @@ def test_the_transforms_of_a_tile_are_a_convolution(m):
     call(f"gradlite_winograd{m}_inputs", 1, tile, size * lanes, lanes, v, lanes)
     call(f"gradlite_winograd{m}_kernel", 1, w, 3 * lanes, lanes, u, lanes)
     products = v * u
-    call(f"gradlite_winograd{m}_results", lanes, products, lanes, bias, 0, y, m * lanes, lanes)
+    call(f"gradlite_winograd{m}_results", lanes, products, lanes, bias, 0, 0, 0, y, m * lanes, lanes)
     windows = np.lib.stride_tricks.sliding_window_view(tile.astype(np.float64), (3, 3), axis=(0, 1))
     expected = np.einsum("ijcrs,rsc->ijc", windows, w) + bias
     np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-4)
+    # What comes behind it, with the very numbers.
+    scale, offset, pooled = normal(lanes), normal(lanes), np.zeros((m // 2, m // 2, lanes), np.float32)
+    moved = np.zeros_like(y)
+    behind = bias, 1, scale, offset
+    call(f"gradlite_winograd{m}_results_affine", lanes, products, lanes, *behind, moved, m * lanes, lanes)
+    np.testing.assert_allclose(moved, np.maximum(y, 0) * scale + offset, rtol=1e-6, atol=1e-6)
+    call(f"gradlite_winograd{m}_results_pooled", lanes, products, lanes, *behind, pooled, m // 2 * lanes, lanes)
+    windows_of_two = moved.reshape(m // 2, 2, m // 2, 2, lanes)
+    np.testing.assert_array_equal(pooled, windows_of_two.max(axis=(1, 3)))
     # The gradient of the kernel is the transposed chain.
     gradient, z, dw = (
         normal(m, m, lanes),

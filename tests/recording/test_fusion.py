@@ -9,6 +9,7 @@ import pytest
 
 import gradlite
 from gradlite import Tensor, keras
+from gradlite.backends.cpu import native
 from gradlite.keras import layers
 from gradlite.ops.blocks import batch_norm_pool_dropout, conv2d_statistics
 from gradlite.ops.classification import sparse_softmax_cross_entropy_loss
@@ -121,6 +122,84 @@ def test_the_gradient_of_a_normalization_behind_a_relu_is_taken_on_through_it(ba
     assert "relu_gradient" in launches
     for x, y in zip(before, after):
         assert x.tobytes() == y.tobytes()
+
+
+def test_in_inference_a_convolution_normalizes_and_pools_where_a_kernel_does_so(backend):
+    x, kernel, b = drawn(2, 12, 12, 16), drawn(3, 3, 16, 20), drawn(20)
+    first, normal = drawn(3, 3, 3, 16), [drawn(20), drawn(20), drawn(20), drawn(20).exp()]
+    image, small = drawn(2, 12, 12, 3), [drawn(16), drawn(16), drawn(16), drawn(16).exp()]
+    at_once = native.is_available() and backend.device == "cpu"
+
+    def norm(y, parameters):
+        return gradlite.batch_norm_inference(y, *parameters)
+
+    def row():
+        y = gradlite.relu(gradlite.conv2d(x, kernel, b, padding="same"))
+        return [gradlite.max_pool2d(norm(y, normal), 2)]
+
+    def behind_few_channels():
+        y = gradlite.relu(gradlite.conv2d(image, first))
+        return [gradlite.max_pool2d(norm(y, small), 2)]
+
+    def read_by_two():
+        y = gradlite.conv2d(x, kernel, b)
+        return [norm(y, normal), y * 2]
+
+    def normalized_twice():
+        y = norm(gradlite.conv2d(x, kernel, b), normal)
+        return [gradlite.max_pool2d(y, 2), y * 2]
+
+    def by_itself():
+        y = gradlite.conv2d(x, kernel)
+        return [gradlite.batch_norm_inference(y, normal[0], normal[1], y[0, 0, 0], normal[3])]
+
+    whole, apart = "conv2d_batch_norm_max_pool2d", ("conv2d", "batch_norm_inference")
+    with gradlite.no_grad():
+        activated = ("conv2d", "batch_norm_inference", "max_pool2d")
+        assert_fused(backend, row, *((whole,) if at_once else activated))
+        assert_fused(backend, behind_few_channels, *((whole, "max_pool2d") if at_once else activated))
+        assert_fused(backend, read_by_two, *apart, "multiply")
+        assert_fused(backend, normalized_twice, *((whole,) if at_once else apart), "max_pool2d", "multiply")
+        launches, before, after = recorded(backend, by_itself)
+        assert whole not in launches
+        assert before[0].tobytes() == after[0].tobytes()
+
+
+def test_a_convolution_does_not_normalize_by_what_changes_before_the_normalization(backend):
+    x, kernel, mean, variance = drawn(2, 12, 12, 16), drawn(3, 3, 16, 20), drawn(20), drawn(20).exp()
+
+    def changed_between():
+        y = gradlite.conv2d(x, kernel)
+        backend.launch("assign_add", kernel.data, 1.0)
+        result = gradlite.batch_norm_inference(y, None, None, mean, variance)
+        backend.launch("assign_add", kernel.data, -1.0)
+        return [result]
+
+    with gradlite.no_grad():
+        launches, *_ = recorded(backend, changed_between)
+    assert launches == ("conv2d", "assign_add", "batch_norm_inference", "assign_add")
+
+
+def test_predictions_of_a_recorded_model_are_those_of_its_layers(backend):
+    model = keras.Sequential(
+        [
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.BatchNormalization(),
+            layers.Conv2D(16, 3, padding="same", activation="relu"),
+            layers.BatchNormalization(),
+            layers.MaxPooling2D(),
+            layers.Dropout(0.5),
+            layers.Flatten(),
+            layers.Dense(3),
+        ]
+    )
+    model.compile("adam", "mse")
+    rng = np.random.default_rng(0)
+    x, y = rng.standard_normal((20, 9, 9, 3), np.float32), rng.standard_normal((20, 3), np.float32)
+    model.fit(x, y, batch_size=10, epochs=2, verbose=0)  # averages that are not what they begin as
+    with gradlite.no_grad():
+        expected = model(x).numpy()
+    assert model.predict(x, batch_size=20, verbose=0).tobytes() == expected.tobytes()
 
 
 @pytest.mark.parametrize("shape", [(9, 10), (3, 400), (200, 3)])

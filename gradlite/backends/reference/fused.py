@@ -9,7 +9,7 @@ from typing import Any
 
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.arrays import accumulate
-from gradlite.backends.reference.convolution import Padding, Pair, conv2d_weight_gradient
+from gradlite.backends.reference.convolution import Padding, Pair, conv2d, conv2d_weight_gradient
 from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
@@ -57,6 +57,38 @@ def conv2d_parameter_gradients(
     to_kernel, to_bias = out or (None, None)
     dw = conv2d_weight_gradient(xp, x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
     return dw, column_sum(xp, gradient, out=to_bias)
+
+
+@reference_kernel
+def conv2d_batch_norm_max_pool2d(
+    xp: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    window: Pair,
+    pool_strides: Pair,
+    pool_padding: Padding,
+    out: Any = None,
+) -> Any:
+    """`conv2d`, then `batch_norm_inference`, then `max_pool2d`, whose ``strides`` and ``padding`` are ``pool_strides``
+    and ``pool_padding`` here. A window and strides of (1, 1) without padding pool nothing."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    y = conv2d(xp, x, w, bias, activation=activation, **options)
+    y = batch_norm_inference(xp, y, gamma, beta, mean, variance, epsilon=epsilon)
+    if is_pooling(window, pool_strides, pool_padding):
+        y, _ = max_pool2d(xp, y, window=window, strides=pool_strides, padding=pool_padding)
+    return into(out, y)
 
 
 @reference_kernel

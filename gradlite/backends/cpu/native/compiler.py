@@ -42,7 +42,7 @@ FAMILIES = (
 GENERATORS = ("team", "tiles", "transforms", "pixels")
 # Which of them kernels of a family call.
 CALLED = {
-    "convolution": ("tiles",),
+    "convolution": ("tiles", "pixels"),
     "normalization": ("pixels",),
     "pooling": ("pixels",),
     "products": ("tiles",),

@@ -8,13 +8,14 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native import direct, winograd
-from gradlite.backends.cpu.native.direct import Window
+from gradlite.backends.cpu.native.direct import Behind, Window
 from gradlite.backends.cpu.native.launches import Plan
-from gradlite.backends.cpu.native.normalization import channel_statistics
-from gradlite.backends.cpu.native.operands import are_plain
+from gradlite.backends.cpu.native.normalization import are_vectors, channel_statistics, coefficients
+from gradlite.backends.cpu.native.operands import are_pairs, are_plain
 from gradlite.backends.cpu.native.reductions import column_sum
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
+from gradlite.backends.reference.fused import is_pooling
 
 # Output channels that fill less than this part of a vector are computed by other means.
 FEWEST_OF_LANES = 3
@@ -33,17 +34,47 @@ def conv2d(
     out: Any = None,
 ) -> Plan | None:
     """One group, rectified or as it is."""
-    n, height, width, c = x.shape
-    kh, kw, _, f = w.shape
-    (top, _), (left, _) = padding
-    oh = output_size(height, kh, strides[0], padding[0], dilation[0])
-    ow = output_size(width, kw, strides[1], padding[1], dilation[1])
-    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1:
+    window = _forward_window(x, w, strides, padding, dilation)
+    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1 or window.is_empty:
         return None
-    if 0 in (n, oh, ow, c, f):
+    return _convolve(window, x, w, False, Behind(bias, activation == "relu"), out, window.output_shape)
+
+
+def conv2d_batch_norm_max_pool2d(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    window: Pair,
+    pool_strides: Pair,
+    pool_padding: Padding,
+    out: Any = None,
+) -> Plan | None:
+    """The convolution, which normalizes what it writes, and pools it where its tiles are made of pairs of pixels."""
+    place = _forward_window(x, w, strides, padding, dilation)
+    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1 or place.is_empty:
         return None
-    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
-    return _convolve(window, x, w, False, bias, activation == "relu", out, (n, oh, ow, f))
+    if mean is None or variance is None or not are_vectors(place.f, gamma, beta, mean, variance):
+        return None
+    shape, pooled = place.output_shape, is_pooling(window, pool_strides, pool_padding)
+    if pooled:
+        shape = (place.n, place.oh // 2, place.ow // 2, place.f)
+        in_tiles = winograd.outputs_of_tiles(place) and are_pairs(window, pool_strides, pool_padding)
+        if not in_tiles or 0 in shape:
+            return None
+    scale, offset, factors = coefficients(place.f, gamma, beta, mean, variance, epsilon)
+    plan = _convolve(place, x, w, False, Behind(bias, activation == "relu", scale, offset, pooled), out, shape)
+    return plan and Plan(plan.result, [factors, *plan.launches])
 
 
 def conv2d_statistics(
@@ -91,7 +122,7 @@ def conv2d_input_gradient(
         return None
     top, left = (kh - 1) * dilation[0] - padding[0][0], (kw - 1) * dilation[1] - padding[1][0]
     window = Window(n, oh, ow, f, height, width, c, kh, kw, 1, 1, *dilation, top, left)
-    return _convolve(window, gradient, w, True, None, False, out, input_shape)
+    return _convolve(window, gradient, w, True, Behind(), out, input_shape)
 
 
 def conv2d_weight_gradient(
@@ -140,13 +171,26 @@ def conv2d_parameter_gradients(
     return Plan((kernel.result, bias.result), [*kernel.launches, *bias.launches])
 
 
-def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, out: Any, shape: Any) -> Plan | None:
+def _forward_window(x: Any, w: Any, strides: Pair, padding: Padding, dilation: Pair) -> Window:
+    """The window that a convolution of x with w has."""
+    n, height, width, c = x.shape
+    kh, kw, _, f = w.shape
+    (top, _), (left, _) = padding
+    oh = output_size(height, kh, strides[0], padding[0], dilation[0])
+    ow = output_size(width, kw, strides[1], padding[1], dilation[1])
+    return Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
+
+
+def _convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, out: Any, shape: Any) -> Plan | None:
     m = winograd.outputs_of_tiles(window)
     if not m and window.f < host_target().lanes // FEWEST_OF_LANES:
         return None
     out = np.empty(shape, np.float32) if out is None else out
     convolve = partial(winograd.convolve, m) if m else direct.convolve
-    return Plan(out, convolve(window, x, w, turned, bias, relu, out))
+    return Plan(out, convolve(window, x, w, turned, behind, out))
 
 
-PLANS = (conv2d, conv2d_statistics, conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients)
+PLANS = (
+    *(conv2d, conv2d_statistics, conv2d_batch_norm_max_pool2d),
+    *(conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients),
+)

@@ -29,6 +29,16 @@ class Window(NamedTuple):
     left: int
 
     @property
+    def output_shape(self) -> tuple[int, int, int, int]:
+        """y's."""
+        return self.n, self.oh, self.ow, self.f
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether there is nothing to compute, or to compute it from."""
+        return 0 in (*self.output_shape, self.c)
+
+    @property
     def operations(self) -> float:
         """Multiplications and additions."""
         return 2.0 * self.n * self.oh * self.ow * self.f * self.kh * self.kw * self.c
@@ -44,8 +54,20 @@ class Window(NamedTuple):
         return (self.oh - 1) * self.stride_h + (self.kh - 1) * self.dilation_h + 1
 
 
-def convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
-    """The convolution of x with w (kh, kw, c, f); ``turned``: with w (kh, kw, f, c) turned round and transposed."""
+class Behind(NamedTuple):
+    """What becomes of a convolution's output before it is written: plus bias, rectified, times scale, plus offset, and
+    the largest of every 2 x 2 pixels; all but the last two (f,) or None."""
+
+    bias: Any = None
+    relu: bool = False
+    scale: Any = None
+    offset: Any = None
+    pooled: bool = False
+
+
+def convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any) -> list[Launch]:
+    """The convolution of x with w (kh, kw, c, f), not pooled; ``turned``: with w (kh, kw, f, c) turned round and
+    transposed."""
     taps, padded = window.kh * window.kw, host_target().whole(window.f)
     parts = min(threads_for(window.operations), window.n * window.oh)
     launches = []
@@ -55,7 +77,7 @@ def convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool
         launches.append(Launch("convolution.kernel", parts, (taps, c, f, w, turned, out)))
         w = out
     strip = Scratch(4 * parts * window.kh * window.columns * window.c)
-    words = (*window, x, w, bias, relu, y, strip, window.columns)
+    words = (*window, x, w, *behind[:4], y, strip, window.columns)
     return [*launches, Launch("convolution.convolve", parts, words)]
 
 

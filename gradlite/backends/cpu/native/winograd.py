@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradlite.backends.cpu import parallel
-from gradlite.backends.cpu.native.direct import Window
+from gradlite.backends.cpu.native.direct import Behind, Window
 from gradlite.backends.cpu.native.launches import Launch, Scratch
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.config import get_winograd
@@ -33,16 +33,16 @@ def outputs_of_tiles(window: Window) -> int:
     return m if window.oh * window.ow >= LEAST_COVERED * covered else 0
 
 
-def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
+def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any) -> list[Launch]:
     """The convolution of x with w (3, 3, c, f); ``turned``: with w (3, 3, f, c) turned round and transposed."""
     c, f = window.c, window.f
     u = Scratch(4 * _positions(m) * c * host_target().whole(f))
     tap_numbers = 9 * host_target().whole(f)
     kernel_parts = min(parallel.get_num_threads(), c)
     row = _Rows(m, window)
-    block_numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + host_target().whole(f) + m * m * f
+    numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + 3 * host_target().whole(f) + m * m * f
     w_c, w_f = (f, c) if turned else (c, f)
-    words = (m, *_shape(window), x, u, bias, relu, y, row.block, Scratch(4 * row.parts * block_numbers), block_numbers)
+    words = (m, *_shape(window), x, u, *behind, y, row.block, Scratch(4 * row.parts * numbers), numbers)
     return [
         Launch(
             "winograd.kernel",

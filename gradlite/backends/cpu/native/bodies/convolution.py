@@ -7,23 +7,35 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, clear, copy, floats, share
+from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, share
 from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, finish, tile
 from gradlite.backends.cpu.native.bodies.strips import fill_strip, pad_rows, whole
+
+affine = external("gradlite_affine", 8)  # of at most as many channels as a tile has columns
 
 
 @body
 def convolve(part: int, parts: int, words: Any) -> None:
-    """y (n, oh, ow, f) = x (n, height, width, c) convolved with w (kh, kw, c, f padded), plus bias, rectified.
+    """y (n, oh, ow, f) = x (n, height, width, c) convolved with w (kh, kw, c, f padded), plus bias, rectified,
+    times scale, plus offset.
 
     Words: n, height, width, c, oh, ow, f, kh, kw, stride_h, stride_w, dilation_h, dilation_w, top, left, x, w, bias,
-    relu, y, scratch, columns of the strip.
+    relu, scale (or 0), offset, y, scratch, columns of the strip.
     """
     n, height, width, c, oh, ow, f = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     kh, kw, stride_h, stride_w, dilation_h, dilation_w = words[7], words[8], words[9], words[10], words[11], words[12]
-    top, left, x, w, bias, relu, y = words[13], words[14], words[15], words[16], words[17], words[18], words[19]
-    columns = words[21]
-    strip = words[20] + FLOAT * part * kh * columns * c
+    top, left, x, w, bias, relu, scale, offset = (
+        words[13],
+        words[14],
+        words[15],
+        words[16],
+        words[17],
+        words[18],
+        words[19],
+        words[20],
+    )
+    y, columns = words[21], words[23]
+    strip = words[22] + FLOAT * part * kh * columns * c
     padded = whole(f)
     # Windows without gaps are one stretch of numbers for each of their rows.
     stretches, k = (kw, c) if dilation_w > 1 else (1, kw * c)
@@ -45,7 +57,10 @@ def convolve(part: int, parts: int, words: Any) -> None:
                         rows, wide, k, source, stride_w * c, 1, weights, padded, target, f, 1 if s > 0 else 0,
                         kh, columns * c, kw * c * padded,
                     )  # fmt: skip
-                finish(target, rows, wide, f, bias + FLOAT * p * COLUMNS if bias != 0 else 0, relu)
+                at = FLOAT * p * COLUMNS
+                finish(target, rows, wide, f, bias + at if bias != 0 else 0, relu)
+                if scale != 0:
+                    affine(rows, wide, f, target, scale + at, offset + at, 0, target)
 
 
 @body

@@ -16,7 +16,9 @@ from gradlite.backends.cpu.native.winograd import GAP
 inputs_4, inputs_2 = external("gradlite_winograd4_inputs", 6), external("gradlite_winograd2_inputs", 6)
 gradients_4, gradients_2 = external("gradlite_winograd4_gradients", 6), external("gradlite_winograd2_gradients", 6)
 kernel_4, kernel_2 = external("gradlite_winograd4_kernel", 6), external("gradlite_winograd2_kernel", 6)
-results_4, results_2 = external("gradlite_winograd4_results", 8), external("gradlite_winograd2_results", 8)
+results_4, results_2 = external("gradlite_winograd4_results", 10), external("gradlite_winograd2_results", 10)
+affine_4, affine_2 = (external(f"gradlite_winograd{m}_results_affine", 10) for m in (4, 2))
+pooled_4, pooled_2 = (external(f"gradlite_winograd{m}_results_pooled", 10) for m in (4, 2))
 back_4, back_2 = external("gradlite_winograd4_kernel_gradient", 6), external("gradlite_winograd2_kernel_gradient", 6)
 
 
@@ -60,27 +62,69 @@ def multiply_planes(
                 )  # fmt: skip
 
 
+@helper
+def write_results(m: int, f: int, source: int, plane: int, behind: Any, pooled: int, y: int, row: int) -> None:
+    """A tile of y from its place in the planes; ``behind`` it are (bias, relu, scale, offset)."""
+    bias, relu, scale, offset = behind
+    if pooled != 0:
+        if m == 4:
+            pooled_4(f, source, plane, bias, relu, scale, offset, y, row, f)
+        else:
+            pooled_2(f, source, plane, bias, relu, scale, offset, y, row, f)
+    elif scale != 0:
+        if m == 4:
+            affine_4(f, source, plane, bias, relu, scale, offset, y, row, f)
+        else:
+            affine_2(f, source, plane, bias, relu, scale, offset, y, row, f)
+    elif m == 4:
+        results_4(f, source, plane, bias, relu, 0, 0, y, row, f)
+    else:
+        results_2(f, source, plane, bias, relu, 0, 0, y, row, f)
+
+
+@helper
+def padded_vector(source: int, target: int, count: int) -> int:
+    """Copy numbers to where they may be read as whole vectors; the address there, or 0 where there are none."""
+    clear(target, whole(count))
+    if source == 0:
+        return 0
+    copy(source, target, count)
+    return target
+
+
 @body
 def convolve(part: int, parts: int, words: Any) -> None:
-    """y (n, oh, ow, f) = x (n, height, width, c) convolved with the transformed kernel u, plus bias, rectified.
+    """y (n, oh, ow, f) = x (n, height, width, c) convolved with the transformed kernel u, plus bias, rectified, times
+    scale, plus offset, and the largest of every 2 x 2 pixels, (n, oh // 2, ow // 2, f).
 
-    Words: m, n, height, width, c, top, left, oh, ow, f, x, u, bias, relu, y, block, scratch, scratch_numbers.
-    A block has ``block`` rows of tiles.
+    Words: m, n, height, width, c, top, left, oh, ow, f, x, u, bias, relu, scale (or 0), offset, pooled, y, block,
+    scratch, scratch_numbers. A block has ``block`` rows of tiles.
     """
     m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
-    oh, ow, f, x, u, bias, relu, y = words[7], words[8], words[9], words[10], words[11], words[12], words[13], words[14]
-    block, scratch = words[15], words[16] + FLOAT * part * words[17]
+    oh, ow, f, x, u, relu, pooled, y = (
+        words[7],
+        words[8],
+        words[9],
+        words[10],
+        words[11],
+        words[13],
+        words[16],
+        words[17],
+    )
+    block, scratch = words[18], words[19] + FLOAT * part * words[20]
     down, across = (oh + m - 1) // m, (ow + m - 1) // m
     positions = (m + 2) * (m + 2)
     v_plane, o_plane = block * across * whole(c) + GAP, block * across * whole(f) + GAP
     v = scratch
     products = v + FLOAT * positions * v_plane
     strip = products + FLOAT * positions * o_plane
-    shift = strip + FLOAT * (m + 2) * (across * m + 2) * whole(c)
-    edge = shift + FLOAT * whole(f)
-    clear(shift, whole(f))
-    if bias != 0:
-        copy(bias, shift, f)
+    vectors = strip + FLOAT * (m + 2) * (across * m + 2) * whole(c)
+    padded_vector(words[12], vectors, f)
+    scale = padded_vector(words[14], vectors + FLOAT * whole(f), f)
+    offset = padded_vector(words[15], vectors + FLOAT * 2 * whole(f), f)
+    behind = vectors, relu, scale, offset
+    edge = vectors + FLOAT * 3 * whole(f)
+    side, height_y, width_y = (m // 2, oh // 2, ow // 2) if pooled else (m, oh, ow)
     first, last = share(n * down, part, parts)
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
@@ -90,17 +134,14 @@ def convolve(part: int, parts: int, words: Any) -> None:
         for r in range(r0, r1):
             for q in range(across):
                 source = products + FLOAT * ((r - r0) * across + q) * whole(f)
-                rows, columns = min(m, oh - r % down * m), min(m, ow - q * m)
-                place = y + FLOAT * (((r // down) * oh + r % down * m) * ow + q * m) * f
-                whole_tile = rows == m and columns == m
-                target, row = (place, ow * f) if whole_tile else (edge, m * f)
-                if m == 4:
-                    results_4(f, source, o_plane, shift, relu, target, row, f)
-                else:
-                    results_2(f, source, o_plane, shift, relu, target, row, f)
+                rows, columns = min(side, height_y - r % down * side), min(side, width_y - q * side)
+                place = y + FLOAT * (((r // down) * height_y + r % down * side) * width_y + q * side) * f
+                whole_tile = rows == side and columns == side
+                target, row = (place, width_y * f) if whole_tile else (edge, side * f)
+                write_results(m, f, source, o_plane, behind, pooled, target, row)
                 if not whole_tile:
                     for line in range(rows):
-                        copy(edge + FLOAT * line * m * f, place + FLOAT * line * ow * f, columns * f)
+                        copy(edge + FLOAT * line * side * f, place + FLOAT * line * width_y * f, columns * f)
 
 
 @body
