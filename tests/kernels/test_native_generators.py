@@ -51,8 +51,8 @@ def test_every_shape_of_a_tile_multiplies_and_touches_its_own_columns_only():
                 assert (c[:, columns:] == 7).all()
 
 
-def test_wide_tiles_read_a_factor_where_it_lies():
-    rows, columns = target().wide_rows, target().wide_columns
+def test_tiles_read_a_factor_where_it_lies():
+    rows, columns = target().tile_rows, target().tile_columns
     a, b, c = normal(rows, 30), normal(30, 2 * columns), np.zeros((rows, columns), np.float32)
     call("gradlite_product_tile", rows, columns, 30, a, 30, 1, b, 2 * columns, c, columns, 0, 1, 0, 0)
     np.testing.assert_allclose(c, a.astype(np.float64) @ b[:, :columns], rtol=1e-4, atol=1e-5)
@@ -137,7 +137,7 @@ def test_the_micro_kernels_for_arm_are_vectors_that_stay_in_registers():
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    neon = Target("neoverse-n1", "+neon", 4, 8, 2, 4, 4)
+    neon = Target("neoverse-n1", "+neon", 4, 8, 2, 4)
     machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(neon.cpu, neon.features, 3)
     module = ir.Module("tiles")
     module.triple = "aarch64-unknown-linux-gnu"

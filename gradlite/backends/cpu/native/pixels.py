@@ -23,7 +23,7 @@ Vectors = list[Any]
 
 def group_width(target: Target) -> int:
     """The most channels of a group."""
-    return target.lanes * target.wide_vectors
+    return target.lanes * target.group_vectors
 
 
 class _Group:
@@ -121,7 +121,7 @@ def column_sums(module: ir.Module, target: Target) -> None:
         group.store(found[:n], sums)
         group.store(found[n:], squares)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def affine(module: ir.Module, target: Target, dropped: bool) -> None:
@@ -141,7 +141,7 @@ def affine(module: ir.Module, target: Target, dropped: bool) -> None:
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def affine_pooled(module: ir.Module, target: Target, dropped: bool) -> None:
@@ -173,7 +173,7 @@ def affine_pooled(module: ir.Module, target: Target, dropped: bool) -> None:
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def gradient_sums(module: ir.Module, target: Target, pooled: bool, dropped: bool) -> None:
@@ -207,7 +207,7 @@ def gradient_sums(module: ir.Module, target: Target, pooled: bool, dropped: bool
         group.store(found[:n], sums)
         group.store(found[n:], products)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: bool, masked: bool) -> None:
@@ -241,7 +241,7 @@ def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: boo
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def generate(module: ir.Module, target: Target) -> None:

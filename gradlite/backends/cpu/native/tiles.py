@@ -21,8 +21,8 @@ def product_tile(module: ir.Module, target: Target) -> None:
     b_piece)``.
 
     c (rows, columns) = or += a (rows, k) times b (k, columns), where a's element (i, l) is at ``i * a_row + l * a_k``,
-    b's rows are ``b_k`` apart and padded to whole vectors, and c's rows ``c_row`` apart. At most a tile of the target,
-    or a wide one. Only c's own columns are touched. The sum goes over so many ``pieces`` of length k, each ``a_piece``
+    b's rows are ``b_k`` apart and padded to whole vectors, and c's rows ``c_row`` apart. At most a tile of the target.
+    Only c's own columns are touched. The sum goes over so many ``pieces`` of length k, each ``a_piece``
     and ``b_piece`` behind the one before: the rows of a convolution's window.
     """
     emit = Emitter(module, target, "gradlite_product_tile", 14)
@@ -72,7 +72,6 @@ def product_tile(module: ir.Module, target: Target) -> None:
                     emit.store(sums[i * n + j], places[i][j])
 
     shapes = {(m, n) for m in range(1, target.tile_rows + 1) for n in range(1, target.tile_vectors + 1)}
-    shapes |= {(m, n) for m in range(1, target.wide_rows + 1) for n in range(1, target.wide_vectors + 1)}
     emit.choose(
         which,
         {
