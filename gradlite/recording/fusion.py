@@ -19,6 +19,7 @@ from gradlite.recording.launches import Launches, without
 from gradlite.recording.normalizations import convolutions_that_normalize
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
+from gradlite.recording.updates import gradients_with_their_updates
 
 PRODUCTS = ("dense", "conv2d")
 # Not tanh and sigmoid, though products know them: their last bits may differ from one kernel to the next.
@@ -281,5 +282,6 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "draws": draws_together,
     "totals": totals_together,
     "adam": _adam_without_packing,
+    "weight updates": gradients_with_their_updates,
     "loss": loss_with_what_follows,  # behind it, calls that return something may change totals too
 }

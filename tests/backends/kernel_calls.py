@@ -279,6 +279,9 @@ call("unscale", together(GOOD, real((5,)), INFINITE, SCALE), updates=3, dtypes=(
 for count, flag in ((3, GOOD), (3, BAD), (4, GOOD)):
     call("adapt_scale", together(SCALE, fixed(np.array(count)), flag), updates=2, dtypes=("float32",), growth_steps=4)
     call("is_due", together(flag, fixed(np.array(count))), dtypes=("float32",), every=3)
+for activation in (None, "relu"):
+    given = together(real((35,), (6, 7)), positive((35,), (35,)), real((7,), (6, 5), (6, 7)), RATE, STEP)
+    call("dense_weight_gradient_adam", given, updates=5, activation=activation, epsilon=1e-7, **betas)
 two, states = real((1001,), (1001,)), positive((1001,), (1001,))
 call("gated", together(two, RATE, GOOD), updates=1, update="sgd")
 call("gated", together(two, states, fixed(None), RATE, STEP, GOOD), updates=4, update="adam", epsilon=1e-7, **betas)

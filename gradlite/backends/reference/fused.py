@@ -10,8 +10,9 @@ from typing import Any
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.arrays import accumulate
 from gradlite.backends.reference.convolution import Padding, Pair, conv2d, conv2d_weight_gradient
-from gradlite.backends.reference.linear import column_sum
+from gradlite.backends.reference.linear import column_sum, dense_weight_gradient
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
+from gradlite.backends.reference.optimizers import adam
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.reference.random import dropout
 from gradlite.backends.reference.softmax import (
@@ -173,6 +174,33 @@ def batch_norm_max_pool2d_dropout_gradient(
     dx = activation_gradient(xp, dx, x, activation)
     dx, dgamma, dbeta = (into(o, v) for o, v in zip(out or (None, None, None), (dx, dgamma, dbeta)))
     return dx, dgamma, dbeta
+
+
+@reference_kernel
+def dense_weight_gradient_adam(
+    xp: Any,
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    v: Any,
+    bias_gradient: Any,
+    x: Any,
+    y: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    activation: str | None,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """`dense_weight_gradient`, whose second result goes into ``bias_gradient``, and `adam` with the first.
+
+    ``parameter``, ``m`` and ``v`` have as many elements as the layer's kernel, in its order."""
+    dw, db = dense_weight_gradient(xp, x, gradient, y, activation=activation)
+    bias_gradient[...] = db
+    betas: dict[str, float] = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    adam(xp, parameter, dw.reshape(parameter.shape), m, v, None, learning_rate, step, **betas)
 
 
 @reference_kernel

@@ -42,6 +42,7 @@ FAMILIES = (
 GENERATORS = ("team", "tiles", "transforms", "pixels")
 # Which of them kernels of a family call.
 CALLED = {
+    "adam": ("tiles",),
     "convolution": ("tiles", "pixels"),
     "normalization": ("pixels",),
     "pooling": ("pixels",),
