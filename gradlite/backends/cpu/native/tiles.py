@@ -15,6 +15,9 @@ from llvmlite import ir
 from gradlite.backends.cpu.native.emit import Emitter
 from gradlite.backends.cpu.native.target import Target
 
+# Numbers in a cache line.
+LINE = 16
+
 
 def product_tile(module: ir.Module, target: Target) -> None:
     """``gradlite_product_tile(rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate, pieces, a_piece,
@@ -84,6 +87,22 @@ def product_tile(module: ir.Module, target: Target) -> None:
     emit.finish()
 
 
+def prefetch(module: ir.Module, target: Target) -> None:
+    """``gradlite_prefetch(start, numbers)``: ask for the cache lines of so many numbers, at least one of them."""
+    emit = Emitter(module, target, "gradlite_prefetch", 2)
+    start, numbers = emit.arguments
+    lines = emit.builder.udiv(emit.add(numbers, LINE - 1), emit.integer(LINE))
+    pointer = emit.pointer(start)
+
+    def body(i: Any, _: list[Any]) -> list[Any]:
+        emit.prefetch(emit.at(pointer, emit.multiply(i, LINE)))
+        return []
+
+    emit.loop(lines, [], body)
+    emit.finish()
+
+
 def generate(module: ir.Module, target: Target) -> None:
     """Write all tiles into ``module``."""
     product_tile(module, target)
+    prefetch(module, target)

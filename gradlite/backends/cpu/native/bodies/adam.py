@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native.bodies import body, copy, floats, helper, integers, larger, lines, real, share
-from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, add_columns, tile
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, add_columns, prefetch, tile
 from gradlite.backends.cpu.native.bodies.products import pack as pack_panel
 
 
@@ -95,13 +95,20 @@ def weight_gradient_adam(part: int, parts: int, words: Any) -> None:
     first, last = share((m + ROWS - 1) // ROWS, part, parts)
     for t in range(first, last):
         rows = min(ROWS, m - t * ROWS)
+        offset = FLOAT * t * ROWS * n
+        following = min(ROWS, m - (t + 1) * ROWS) * n if t + 1 < last else 0
         # The rows of x are far apart, perhaps by a power of two: side by side they stay in cache for all panels.
         for row in range(k):
             copy(x + FLOAT * (row * m + t * ROWS), left + FLOAT * row * ROWS, rows)
         for p in range(panels):
             columns, panel = min(COLUMNS, n - p * COLUMNS), packed + FLOAT * p * k * COLUMNS
             tile(rows, columns, k, left, 1, ROWS, panel, COLUMNS, dw + FLOAT * p * COLUMNS, n, 0, 1, 0, 0)
-        offset = FLOAT * t * ROWS * n
+            # What the next rows' update will read comes from memory while this tile is computed.
+            start, stop = lines(following, p, panels)
+            if start < stop:
+                ahead = offset + FLOAT * (ROWS * n + start)
+                for array in range(7, 10):
+                    prefetch(words[array] + ahead, stop - start)
         adam_step(rows * n, words[7] + offset, dw, words[8] + offset, words[9] + offset, 0, rate, betas)
 
 

@@ -13,6 +13,7 @@ LANES = host_target().lanes
 FLOAT = 4  # bytes
 
 tile = external("gradlite_product_tile", 14)
+prefetch = external("gradlite_prefetch", 2)
 
 
 @helper
