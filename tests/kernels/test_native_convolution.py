@@ -102,6 +102,52 @@ def test_the_switch_of_winograd_gives_exact_sums(case, without_winograd):
     check((*case[:5], (3, 3), (1, 1), case[5], (1, 1)), DIRECT)
 
 
+ANY = [*DEFINED, *((*case[:5], (3, 3), (1, 1), case[5], (1, 1)) for case in TILED)]
+# A row of more pixels than are summed in float32, and few images of many rows.
+WIDE = [
+    (1, 5, 300, 3, 16, (3, 3), (1, 1), ((1, 1), (1, 1)), (1, 1)),
+    (1, 6, 150, 16, 16, (3, 3), (1, 1), ((1, 1),) * 2, (1, 1)),
+]
+
+
+@pytest.mark.parametrize("case", [*ANY, *WIDE])
+def test_statistics_of_a_convolution_are_those_of_what_it_wrote(case):
+    n, height, width, c, f, kernel, strides, padding, dilation = case
+    rng = np.random.default_rng([n, height, width, c, f])
+    x, w = rng.standard_normal((n, height, width, c), np.float32), rng.standard_normal((*kernel, c, f), np.float32)
+    options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": 1}
+    # Channels far from 0 lose their variance to sums of squares that are not centred.
+    for shift, activation in ((0, "relu"), (1000, None)):
+        bias = (shift + rng.standard_normal(f)).astype(np.float32)
+        call = BACKEND.kernels["conv2d_statistics"]
+        assert call.plan(x, w, bias, activation=activation, **options) is not None
+        y, mean, variance = call(x, w, bias, activation=activation, **options)
+        assert y.tobytes() == BACKEND.launch("conv2d", x, w, bias, activation=activation, **options).tobytes()
+        exact = y.astype(np.float64).reshape(-1, f)
+        np.testing.assert_allclose(mean, exact.mean(0), rtol=2e-6, atol=2e-6)
+        np.testing.assert_allclose(variance, exact.var(0), rtol=2e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("case", [*ANY, *WIDE])
+def test_the_gradient_of_a_bias_is_the_sum_of_the_gradients_beside_that_of_the_kernel(case):
+    n, height, width, c, f, kernel, strides, padding, dilation = case
+    rng = np.random.default_rng([n, height, width, c, f])
+    x, w = rng.standard_normal((n, height, width, c), np.float32), rng.standard_normal((*kernel, c, f), np.float32)
+    options = {"strides": strides, "padding": padding, "dilation": dilation, "groups": 1}
+    gradient = (1 + rng.standard_normal(BACKEND.launch("conv2d", x, w, None, **options).shape)).astype(np.float32)
+    call = BACKEND.kernels["conv2d_parameter_gradients"]
+    assert call.plan(x, gradient, kernel_shape=w.shape, **options) is not None
+    dw, db = call(x, gradient, kernel_shape=w.shape, **options)
+    assert (
+        dw.tobytes() == BACKEND.launch("conv2d_weight_gradient", x, gradient, kernel_shape=w.shape, **options).tobytes()
+    )
+    np.testing.assert_allclose(db, gradient.astype(np.float64).sum((0, 1, 2)), rtol=1e-6)
+    gradient[-1, -1, -1, 2] = np.nan
+    _, db = call(x, gradient, kernel_shape=w.shape, **options)
+    assert np.isnan(db[2])
+    assert np.isfinite(db[:2]).all()
+
+
 def test_a_convolution_is_rectified_and_keeps_nan():
     rng = np.random.default_rng(0)
     for c, f in ((3, 8), (20, 24)):

@@ -47,7 +47,7 @@ CALLED = {
     "normalization": ("pixels",),
     "pooling": ("pixels",),
     "products": ("tiles",),
-    "winograd": ("tiles", "transforms"),
+    "winograd": ("tiles", "transforms", "pixels"),
 }
 # How the names of generated functions begin.
 GENERATED = "gradlite_"

@@ -9,10 +9,9 @@ import numpy as np
 
 from gradlite.backends.cpu.native import direct, winograd
 from gradlite.backends.cpu.native.direct import Behind, Window
-from gradlite.backends.cpu.native.launches import Plan
-from gradlite.backends.cpu.native.normalization import are_vectors, channel_statistics, coefficients
+from gradlite.backends.cpu.native.launches import Launch, Plan
+from gradlite.backends.cpu.native.normalization import are_vectors, coefficients
 from gradlite.backends.cpu.native.operands import are_pairs, are_plain
-from gradlite.backends.cpu.native.reductions import column_sum
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
 from gradlite.backends.reference.fused import is_pooling
@@ -90,15 +89,16 @@ def conv2d_statistics(
     out: Any = None,
 ) -> Plan | None:
     """The convolution, and its channels' mean and variance."""
-    first, mean, variance = out or (None, None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    plan = conv2d(x, w, bias, activation=activation, out=first, **options)
-    if plan is None or not are_plain(mean, variance):
+    window = _forward_window(x, w, strides, padding, dilation)
+    y, mean, variance = out or (None, None, None)
+    plain = are_plain(x, w, bias, y, mean, variance)
+    if activation not in (None, "relu") or not plain or groups != 1 or window.is_empty:
         return None
-    f = w.shape[3]
-    mean = np.empty((f,), np.float32) if mean is None else mean
-    variance = np.empty((f,), np.float32) if variance is None else variance
-    return Plan((plan.result, mean, variance), [*plan.launches, *channel_statistics(plan.result, mean, variance)])
+    mean = np.empty((window.f,), np.float32) if mean is None else mean
+    variance = np.empty((window.f,), np.float32) if variance is None else variance
+    behind = Behind(bias, activation == "relu", mean=mean, variance=variance)
+    plan = _convolve(window, x, w, False, behind, y, window.output_shape)
+    return plan and Plan((plan.result, mean, variance), plan.launches)
 
 
 def conv2d_input_gradient(
@@ -137,17 +137,10 @@ def conv2d_weight_gradient(
     out: Any = None,
 ) -> Plan | None:
     """Inputs times gradients, summed over all pixels; in one group."""
-    n, height, width, c = x.shape
-    _, oh, ow, f = gradient.shape
-    kh, kw = kernel_shape[:2]
-    if not are_plain(x, gradient, out) or groups != 1 or 0 in (n, oh, ow, c, f):
+    if not are_plain(x, gradient, out) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    top, left = padding[0][0], padding[1][0]
-    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
     out = np.empty(kernel_shape, np.float32) if out is None else out
-    m = winograd.outputs_of_tiles(window)
-    correlate = winograd.correlate(m, window, x, gradient, out) if m else direct.correlate(window, x, gradient, out)
-    return Plan(out, correlate)
+    return Plan(out, _correlate(x, gradient, kernel_shape, strides, padding, dilation, out, None))
 
 
 def conv2d_parameter_gradients(
@@ -162,13 +155,12 @@ def conv2d_parameter_gradients(
     out: Any = None,
 ) -> Plan | None:
     """The kernel's and the bias's."""
-    to_kernel, to_bias = out or (None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    kernel = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
-    bias = column_sum(gradient, out=to_bias)
-    if kernel is None or bias is None:
+    dw, db = out or (None, None)
+    if not are_plain(x, gradient, dw, db) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    return Plan((kernel.result, bias.result), [*kernel.launches, *bias.launches])
+    dw = np.empty(kernel_shape, np.float32) if dw is None else dw
+    db = np.empty(gradient.shape[-1:], np.float32) if db is None else db
+    return Plan((dw, db), _correlate(x, gradient, kernel_shape, strides, padding, dilation, dw, db))
 
 
 def _forward_window(x: Any, w: Any, strides: Pair, padding: Padding, dilation: Pair) -> Window:
@@ -188,6 +180,18 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, out:
     out = np.empty(shape, np.float32) if out is None else out
     convolve = partial(winograd.convolve, m) if m else direct.convolve
     return Plan(out, convolve(window, x, w, turned, behind, out))
+
+
+def _correlate(
+    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair, dw: Any, db: Any
+) -> list[Launch]:
+    n, height, width, c = x.shape
+    _, oh, ow, f = gradient.shape
+    kh, kw = kernel_shape[:2]
+    top, left = padding[0][0], padding[1][0]
+    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
+    m = winograd.outputs_of_tiles(window)
+    return winograd.correlate(m, window, x, gradient, dw, db) if m else direct.correlate(window, x, gradient, dw, db)
 
 
 PLANS = (

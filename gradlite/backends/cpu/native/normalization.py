@@ -105,11 +105,16 @@ def channel_statistics(x: Any, mean: Any, variance: Any) -> list[Launch]:
     c = x.shape[-1]
     rows, step = x.size // c, _rows_of_block(c)
     parts = min(parts_for(COST * 4 * x.size), -(-rows // step))
-    means, squares, room = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(28 * c * parts)
-    return [
-        Launch("normalization.statistics", parts, (rows, c, step, x, means, squares, room)),
-        Launch("normalization.merged_statistics", 1, (rows, c, step, parts, means, squares, mean, variance)),
-    ]
+    room, merging = statistics_of_parts(c, parts, mean, variance)
+    return [Launch("normalization.statistics", parts, (rows, c, step, x, *room)), merging]
+
+
+def statistics_of_parts(c: int, parts: int, mean: Any, variance: Any) -> tuple[tuple[Scratch, ...], Launch]:
+    """What bodies take that add up the statistics of a part: means, squared distances, rows seen, and room; and the
+    launch that makes of them the mean and the variance (c,) of all."""
+    means, squares, seen = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(8 * parts)
+    merging = Launch("normalization.merged_statistics", 1, (c, parts, means, squares, seen, mean, variance))
+    return (means, squares, seen, Scratch(28 * c * parts)), merging
 
 
 def coefficients(

@@ -7,13 +7,14 @@ from typing import Any
 from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.native.direct import Behind, Window
 from gradlite.backends.cpu.native.launches import Launch, Scratch
+from gradlite.backends.cpu.native.reductions import sums_of_parts
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
 CHANNELS = range(16, 257)
 # Numbers of one position's planes, inputs and products together: the planes of a block stay in the second-level cache.
-PLANE_NUMBERS = 4096
+PLANE_NUMBERS = 2048
 # Tiles may reach over the edge of an image by so much that this part of them is left.
 LEAST_COVERED = 0.6
 # Planes at distances of powers of two would all want the same few lines of the first-level cache.
@@ -42,7 +43,9 @@ def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behin
     row = _Rows(m, window)
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + 3 * host_target().whole(f) + m * m * f
     w_c, w_f = (f, c) if turned else (c, f)
-    words = (m, *_shape(window), x, u, *behind, y, row.block, Scratch(4 * row.parts * numbers), numbers)
+    statistics, merging = behind.statistics(f, row.parts)
+    room = Scratch(4 * row.parts * numbers), numbers
+    words = (m, *_shape(window), x, u, *behind[:5], y, row.block, *room, *statistics)
     return [
         Launch(
             "winograd.kernel",
@@ -50,19 +53,24 @@ def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behin
             (m, w_c, w_f, w, turned, u, Scratch(4 * kernel_parts * tap_numbers), tap_numbers),
         ),
         Launch("winograd.convolve", row.parts, words),
+        *merging,
     ]
 
 
-def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any) -> list[Launch]:
-    """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output."""
+def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any, db: Any = None) -> list[Launch]:
+    """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output; and the sums of
+    the latter, db (f,)."""
     c, f = window.c, window.f
     row = _Rows(m, window)
     du = Scratch(4 * row.parts * _positions(m) * c * host_target().whole(f))
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + max(row.strip(c), row.strip(f))
-    words = (m, *_shape(window), x, gradient, du, row.block, Scratch(4 * row.parts * numbers), numbers)
+    sums, adding = sums_of_parts(f, row.parts, db)
+    room = Scratch(4 * row.parts * numbers), numbers
+    words = (m, *_shape(window), x, gradient, du, row.block, *room, *sums)
     return [
         Launch("winograd.correlate", row.parts, words),
         Launch("winograd.kernel_gradient", min(parallel.get_num_threads(), c), (m, c, f, du, row.parts, dw)),
+        *adding,
     ]
 
 

@@ -7,8 +7,21 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, share
-from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, finish, tile
+from gradlite.backends.cpu.native.bodies import (
+    DOUBLE,
+    FLOAT,
+    body,
+    clear,
+    clear_doubles,
+    copy,
+    doubles,
+    external,
+    floats,
+    share,
+)
+from gradlite.backends.cpu.native.bodies.normalization import MOST_ROWS, add_rows_in_blocks
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, ROWS, finish, tile
+from gradlite.backends.cpu.native.bodies.reductions import add_all_rows
 from gradlite.backends.cpu.native.bodies.strips import fill_strip, pad_rows, whole
 
 affine = external("gradlite_affine", 8)  # of at most as many channels as a tile has columns
@@ -20,7 +33,8 @@ def convolve(part: int, parts: int, words: Any) -> None:
     times scale, plus offset.
 
     Words: n, height, width, c, oh, ow, f, kh, kw, stride_h, stride_w, dilation_h, dilation_w, top, left, x, w, bias,
-    relu, scale (or 0), offset, y, scratch, columns of the strip.
+    relu, scale (or 0), offset, y, scratch, columns of the strip; means (or 0), squared distances, rows seen, and room,
+    as in `statistics`, for those of y.
     """
     n, height, width, c, oh, ow, f = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     kh, kw, stride_h, stride_w, dilation_h, dilation_w = words[7], words[8], words[9], words[10], words[11], words[12]
@@ -41,6 +55,11 @@ def convolve(part: int, parts: int, words: Any) -> None:
     stretches, k = (kw, c) if dilation_w > 1 else (1, kw * c)
     tiles = (ow + ROWS - 1) // ROWS
     tall = (ow + tiles - 1) // tiles
+    mean_at, m2_at, room = words[24] + DOUBLE * part * f, words[25] + DOUBLE * part * f, words[27] + 28 * part * f
+    seen, waiting, at_once = 0.0, 0, max(1, MOST_ROWS // ow)
+    if words[24] != 0:
+        clear_doubles(mean_at, f)
+        clear_doubles(m2_at, f)
     first, last = share(n * oh, part, parts)
     for r in range(first, last):
         image = x + FLOAT * (r // oh) * height * width * c
@@ -61,6 +80,13 @@ def convolve(part: int, parts: int, words: Any) -> None:
                 finish(target, rows, wide, f, bias + at if bias != 0 else 0, relu)
                 if scale != 0:
                     affine(rows, wide, f, target, scale + at, offset + at, 0, target)
+        waiting += 1
+        if words[24] != 0 and (waiting == at_once or r == last - 1):
+            place = y + FLOAT * (r + 1 - waiting) * ow * f
+            seen = add_rows_in_blocks(seen, waiting * ow, f, place, mean_at, m2_at, room)
+            waiting = 0
+    if words[24] != 0:
+        doubles(words[26], parts)[part] = seen
 
 
 @body
@@ -88,10 +114,11 @@ def kernel(part: int, parts: int, words: Any) -> None:
 
 @body
 def correlate(part: int, parts: int, words: Any) -> None:
-    """The gradient of the kernel, dw (parts, kh, kw, c, f padded), from x and the gradient of y: products over pixels.
+    """The gradient of the kernel, dw (parts, kh, kw, c, f padded), from x and the gradient of y: products over pixels;
+    and the sums of the latter's columns.
 
     Words: n, height, width, c, oh, ow, f, kh, kw, stride_h, stride_w, dilation_h, dilation_w, top, left, x, gradient,
-    dw, scratch, rows of the strip, columns of the strip.
+    dw, scratch, rows of the strip, columns of the strip; totals (or 0; float64, a row a part), blocks (a row a part).
     """
     n, height, width, c, oh, ow, f = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     kh, kw, stride_h, stride_w, dilation_h, dilation_w = words[7], words[8], words[9], words[10], words[11], words[12]
@@ -104,11 +131,16 @@ def correlate(part: int, parts: int, words: Any) -> None:
     stretches, m = (kw, c) if dilation_w > 1 else (1, kw * c)
     tiles = (m + ROWS - 1) // ROWS
     tall = (m + tiles - 1) // tiles
+    totals, sums = words[21] + DOUBLE * part * f, words[22] + FLOAT * part * f
+    if words[21] != 0:
+        clear_doubles(totals, f)
     first, last = share(n, part, parts)
     for image in range(first, last):
         inputs = x + FLOAT * image * height * width * c
         fill_strip(strip, (strip_rows, columns, c), 1, inputs, (height, width, c), -top, -left)
         right = gradient + FLOAT * image * oh * ow * f
+        if words[21] != 0:
+            add_all_rows(totals, sums, right, oh * ow, f)
         if padded != f:
             pad_rows(right, copied, oh * ow, f, padded)
             right = copied

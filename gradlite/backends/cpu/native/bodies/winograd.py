@@ -8,8 +8,23 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.bodies import body, clear, copy, external, floats, helper, share
-from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, tile
+from gradlite.backends.cpu.native.bodies import (
+    DOUBLE,
+    FLOAT,
+    body,
+    clear,
+    clear_doubles,
+    copy,
+    doubles,
+    external,
+    floats,
+    helper,
+    lines,
+    share,
+)
+from gradlite.backends.cpu.native.bodies.normalization import add_rows_in_blocks
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, ROWS, prefetch, tile
+from gradlite.backends.cpu.native.bodies.reductions import add_all_rows
 from gradlite.backends.cpu.native.bodies.strips import LANES, fill_strip, whole
 from gradlite.backends.cpu.native.winograd import GAP
 
@@ -44,12 +59,35 @@ def transform_inputs(m: int, x: int, shape: Any, tiles: Any, rows: Any, strip: i
 
 
 @helper
+def rows_ahead(x: int, shape: Any, down: int, m: int, first: int, last: int) -> tuple[int, int]:
+    """Where the pixels lie that the tile rows from ``first`` to ``last`` cover in images of ``shape`` (height, width,
+    numbers of a pixel), and how many numbers they are; none where there are no such rows."""
+    height, width, c = shape
+    if first >= last:
+        return x, 0
+    start = first // down * height + min(first % down * m, height)
+    stop = (last - 1) // down * height + min((last - 1) % down * m + m, height)
+    return x + FLOAT * start * width * c, (stop - start) * width * c
+
+
+@helper
+def ask_for(ahead: tuple[int, int], turn: int, turns: int) -> None:
+    """Have the numbers of an address brought to the cache whose turn it is, when all are in so many turns."""
+    start, stop = lines(ahead[1], turn, turns)
+    if start < stop:
+        prefetch(ahead[0] + FLOAT * start, stop - start)
+
+
+@helper
 def multiply_planes(
-    positions: int, count: int, c: int, f: int, v: int, v_plane: int, u: int, out: int, o_plane: int
+    positions: int, count: int, c: int, f: int, v: int, v_plane: int, u: int, out: int, o_plane: int, ahead: Any
 ) -> None:
-    """out (positions, count, f) = v (positions, count, c) times u (positions, c, f), for padded f."""
+    """out (positions, count, f) = v (positions, count, c) times u (positions, c, f), for padded f. Meanwhile numbers
+    ``ahead`` come from memory."""
     padded = whole(c)
     for position in range(positions):
+        ask_for(ahead[0], position, positions)
+        ask_for(ahead[1], position, positions)
         left, right = v + FLOAT * position * v_plane, u + FLOAT * position * c * f
         target = out + FLOAT * position * o_plane
         for t in range((count + ROWS - 1) // ROWS):
@@ -95,10 +133,12 @@ def padded_vector(source: int, target: int, count: int) -> int:
 @body
 def convolve(part: int, parts: int, words: Any) -> None:
     """y (n, oh, ow, f) = x (n, height, width, c) convolved with the transformed kernel u, plus bias, rectified, times
-    scale, plus offset, and the largest of every 2 x 2 pixels, (n, oh // 2, ow // 2, f).
+    scale, plus offset, and the largest of every 2 x 2 pixels, (n, oh // 2, ow // 2, f). Or y as it is rectified, and
+    its channels' statistics.
 
     Words: m, n, height, width, c, top, left, oh, ow, f, x, u, bias, relu, scale (or 0), offset, pooled, y, block,
-    scratch, scratch_numbers. A block has ``block`` rows of tiles.
+    scratch, scratch_numbers; means (or 0), squared distances, rows seen, and room, as in `statistics`. A block has
+    ``block`` rows of tiles.
     """
     m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     oh, ow, f, x, u, relu, pooled, y = (
@@ -125,12 +165,19 @@ def convolve(part: int, parts: int, words: Any) -> None:
     behind = vectors, relu, scale, offset
     edge = vectors + FLOAT * 3 * whole(f)
     side, height_y, width_y = (m // 2, oh // 2, ow // 2) if pooled else (m, oh, ow)
+    mean_at, m2_at, room = words[21] + DOUBLE * part * f, words[22] + DOUBLE * part * f, words[24] + 28 * part * f
+    seen = 0.0
+    if words[21] != 0:
+        clear_doubles(mean_at, f)
+        clear_doubles(m2_at, f)
     first, last = share(n * down, part, parts)
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
         r1 = min(r0 + block, last)
         transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
-        multiply_planes(positions, (r1 - r0) * across, c, whole(f), v, v_plane, u, products, o_plane)
+        x_ahead = rows_ahead(x, (height, width, c), down, m, r1, min(r1 + block, last))
+        ahead = x_ahead, rows_ahead(y, (height_y, width_y, f), down, side, r0, r1)
+        multiply_planes(positions, (r1 - r0) * across, c, whole(f), v, v_plane, u, products, o_plane, ahead)
         for r in range(r0, r1):
             for q in range(across):
                 source = products + FLOAT * ((r - r0) * across + q) * whole(f)
@@ -142,6 +189,12 @@ def convolve(part: int, parts: int, words: Any) -> None:
                 if not whole_tile:
                     for line in range(rows):
                         copy(edge + FLOAT * line * side * f, place + FLOAT * line * width_y * f, columns * f)
+            if words[21] != 0:
+                rows = min(m, oh - r % down * m) * ow
+                place = y + FLOAT * (r // down * oh + r % down * m) * ow * f
+                seen = add_rows_in_blocks(seen, rows, f, place, mean_at, m2_at, room)
+    if words[21] != 0:
+        doubles(words[23], parts)[part] = seen
 
 
 @body
@@ -174,9 +227,11 @@ def kernel(part: int, parts: int, words: Any) -> None:
 
 @body
 def correlate(part: int, parts: int, words: Any) -> None:
-    """The transformed gradient of the kernel, du (parts, positions, c, f padded), from x and the gradient of y.
+    """The transformed gradient of the kernel, du (parts, positions, c, f padded), from x and the gradient of y; and the
+    sums of the latter's columns.
 
-    Words: m, n, height, width, c, top, left, oh, ow, f, x, gradient, du, block, scratch, scratch_numbers.
+    Words: m, n, height, width, c, top, left, oh, ow, f, x, gradient, du, block, scratch, scratch_numbers; totals (or
+    0; float64, a row a part), blocks (a row a part).
     """
     m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     oh, ow, f, x, gradient, block = words[7], words[8], words[9], words[10], words[11], words[13]
@@ -189,23 +244,37 @@ def correlate(part: int, parts: int, words: Any) -> None:
     z = v + FLOAT * positions * v_plane
     strip = z + FLOAT * positions * z_plane
     du = words[12] + FLOAT * part * positions * c * padded_f
+    totals, sums = words[16] + DOUBLE * part * f, words[17] + FLOAT * part * f
+    if words[16] != 0:
+        clear_doubles(totals, f)
     first, last = share(n * down, part, parts)
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
         r1 = min(r0 + block, last)
         transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
         for r in range(r0, r1):
-            image = gradient + FLOAT * (r // down) * oh * ow * f
-            fill_strip(strip, (m, across * m, padded_f), 1, image, (oh, ow, f), r % down * m, 0)
+            rows = min(m, oh - r % down * m)
+            lines_of_gradient = gradient + FLOAT * (r // down * oh + r % down * m) * ow * f
+            in_place = rows == m and across * m == ow and padded_f == f
+            if not in_place:
+                fill_strip(strip, (m, across * m, padded_f), 1, lines_of_gradient, (rows, ow, f), 0, 0)
+            source = lines_of_gradient if in_place else strip
             for q in range(across):
-                start = strip + FLOAT * q * m * padded_f
+                start = source + FLOAT * q * m * padded_f
                 target = z + FLOAT * ((r - r0) * across + q) * padded_f
                 if m == 4:
                     gradients_4(padded_f // LANES, start, across * m * padded_f, padded_f, target, z_plane)
                 else:
                     gradients_2(padded_f // LANES, start, across * m * padded_f, padded_f, target, z_plane)
+            if words[16] != 0:
+                add_all_rows(totals, sums, lines_of_gradient, rows * ow, f)
         count = (r1 - r0) * across
+        r2 = min(r1 + block, last)
+        x_ahead = rows_ahead(x, (height, width, c), down, m, r1, r2)
+        gradient_ahead = rows_ahead(gradient, (oh, ow, f), down, m, r1, r2)
         for position in range(positions):
+            ask_for(x_ahead, position, positions)
+            ask_for(gradient_ahead, position, positions)
             left_plane, right_plane = v + FLOAT * position * v_plane, z + FLOAT * position * z_plane
             for t in range((c + ROWS - 1) // ROWS):
                 rows = min(ROWS, c - t * ROWS)
