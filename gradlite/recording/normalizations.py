@@ -9,6 +9,11 @@ from gradlite.recording.launches import Launches, without
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
 
+# Convolutions that a kernel computes of what it normalizes itself.
+NORMALIZED = {
+    "conv2d_statistics": "normalized_conv2d_statistics",
+    "conv2d_parameter_gradients": "normalized_conv2d_parameter_gradients",
+}
 NO_POOLING: dict[str, Any] = {"window": (1, 1), "pool_strides": (1, 1), "pool_padding": ((0, 0), (0, 0))}
 
 
@@ -32,6 +37,46 @@ def convolutions_that_normalize(program: Launches) -> list[Call]:
                 gone.update(row[:-1])
                 break
     return without(calls, gone)
+
+
+def convolutions_of_what_they_normalize(program: Launches) -> list[Call]:
+    """A normalization with known statistics whose output only convolutions read, in training forward and backward, is
+    computed by each of them where it reads: so that nothing normalized is written to memory."""
+    calls, gone = list(program.calls), set[int]()
+    for number, call in enumerate(program.calls):
+        if call.name != "batch_norm_apply_max_pool2d_dropout" or not _only_normalizes(program, call):
+            continue
+        y, readers = call.results[0], program.readers_of(call.results[0])
+        joined = {reader: _of_normalized(program, call, program.calls[reader]) for reader in readers}
+        given = [x for x in call.arrays[:5] if x is not None]
+        if not readers or None in joined.values() or not program.is_whole_everywhere(y, readers):
+            continue
+        if program.unwritten(given, number, readers[-1]):
+            for reader, one in joined.items():
+                assert one is not None
+                calls[reader] = one
+            gone.add(number)
+    return without(calls, gone)
+
+
+def _only_normalizes(program: Launches, call: Call) -> bool:
+    """Whether a normalization neither pools nor drops; its index is empty then, and whoever reads that may keep it."""
+    pooling = [call.attributes[key] for key in ("window", "strides", "padding")]
+    return call.arrays[5] is None and pooling == list(NO_POOLING.values())
+
+
+def _of_normalized(program: Launches, norm: Call, conv: Call) -> Call | None:
+    """The call for a convolution of the output of ``norm``, its first array alone; None where no kernel computes it."""
+    if conv.name not in NORMALIZED or any(program.same(x, norm.results[0]) for x in conv.arrays[1:]):
+        return None
+    x, *parameters = norm.arrays[:5]
+    name, arrays = NORMALIZED[conv.name], (x, *conv.arrays[1:], *parameters)
+    attributes = {**conv.attributes, "epsilon": norm.attributes["epsilon"]}
+    if conv.name == "conv2d_statistics":
+        attributes.setdefault("activation", None)
+    if x.dtype != norm.results[0].dtype or not program.backend.computes_at_once(name, arrays, attributes):
+        return None
+    return Call(name, program.backend.kernels[name], arrays, attributes, conv.results, True)
 
 
 def _only_reader(program: Launches, call: Call, name: str, reader: str) -> int | None:

@@ -55,10 +55,8 @@ def _joined(program: Launches, number: int) -> _Joined | None:
     name = "dense_weight_gradient_adam"
     at = min([*program.readers.get(program.identity(db), []), readers[0]])
     still = program.unwritten((x, gradient) if y is None else (x, gradient, y), number, at - 1)
-    # Of what lies between, it is known that neither the rate nor the step changes.
-    early = all(
-        between.name in ("adam", "pack") and not _touches(program, between, (parameter, m, v))
-        for between in program.calls[at : readers[0]]
+    early = program.unwritten((rate, step), at, readers[0] - 1) and not any(
+        _touches(program, between, (parameter, m, v)) for between in program.calls[at : readers[0]]
     )
     if not (still and early and program.backend.computes_at_once(name, arrays, attributes)):
         return None

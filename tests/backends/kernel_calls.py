@@ -171,6 +171,12 @@ for image, kernel, options in (
         given = together(real(image, kernel, channels, channels, channels, channels), positive(channels))
         call("conv2d_batch_norm_max_pool2d", given, activation="relu", epsilon=1e-3, **pool, **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
+    channels = (image[3],)
+    given = together(real(channels, channels, channels), positive(channels))
+    normalized = together(real(image, kernel, (kernel[3],)), given)
+    call("normalized_conv2d_statistics", normalized, activation="relu", epsilon=1e-3, **options)
+    normalized = together(real(image, result), given)
+    call("normalized_conv2d_parameter_gradients", normalized, kernel_shape=kernel, epsilon=1e-3, **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
     for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):
         call(name, real(image, result), kernel_shape=kernel, **options)

@@ -214,6 +214,64 @@ def test_a_convolution_as_defined_normalizes_to_the_bits_of_the_kernels_one_by_o
     assert found.tobytes() == apart.tobytes()
 
 
+@pytest.mark.parametrize("case", TILED)
+@pytest.mark.parametrize("mode", [True, "safe"])
+def test_a_convolution_of_what_it_normalizes_has_the_bits_of_the_kernels_one_by_one(case, mode):
+    n, height, width, c, f, padding = case
+    rng = np.random.default_rng([n, height, width, c, f])
+    x, w = rng.standard_normal((n, height, width, c), np.float32), rng.standard_normal((3, 3, c, f), np.float32)
+    bias, options = rng.standard_normal(f, np.float32), SAME | {"padding": padding}
+    config.set_winograd(mode)
+    try:
+        for parameters in (parameters_of(rng, c), (None, None, *parameters_of(rng, c)[2:])):
+            inside = BACKEND.launch("batch_norm_inference", x, *parameters, epsilon=1e-3)
+            # Where the image ends there are zeros, not what a normalization makes of them.
+            forward = BACKEND.kernels["normalized_conv2d_statistics"]
+            attributes = {**options, "activation": "relu", "epsilon": 1e-3}
+            assert forward.plan(x, w, bias, *parameters, **attributes) is not None
+            found = forward(x, w, bias, *parameters, **attributes)
+            expected = BACKEND.launch("conv2d_statistics", inside, w, bias, activation="relu", **options)
+            for a, b in zip(found, expected):
+                assert a.tobytes() == b.tobytes()
+            gradient = rng.standard_normal(found[0].shape, np.float32)
+            backward = BACKEND.kernels["normalized_conv2d_parameter_gradients"]
+            attributes = {**options, "kernel_shape": w.shape}
+            assert backward.plan(x, gradient, *parameters, epsilon=1e-3, **attributes) is not None
+            found = backward(x, gradient, *parameters, epsilon=1e-3, **attributes)
+            for a, b in zip(found, BACKEND.launch("conv2d_parameter_gradients", inside, gradient, **attributes)):
+                assert a.tobytes() == b.tobytes()
+    finally:
+        config.set_winograd(True)
+
+
+def test_what_is_no_number_shows_behind_a_convolution_of_what_it_normalizes():
+    rng = np.random.default_rng(0)
+    x, w = rng.standard_normal((2, 8, 8, 16), np.float32), rng.standard_normal((3, 3, 16, 20), np.float32)
+    gamma, beta, mean, variance = parameters_of(rng, 16)
+    options = {**SAME, "epsilon": 1e-3}
+    x[1, 5, 5, 3] = np.nan
+    y, y_mean, _ = BACKEND.launch(
+        "normalized_conv2d_statistics", x, w, None, gamma, beta, mean, variance, activation="relu", **options
+    )
+    assert np.isnan(y[1, 4:, 4:]).all()
+    assert np.isfinite(y[0]).all()
+    assert np.isnan(y_mean).all()
+    x[1, 5, 5, 3], beta[4] = 0, np.inf
+    dw, db = BACKEND.launch(
+        "normalized_conv2d_parameter_gradients", x, y[:1].repeat(2, 0), gamma, beta, mean, variance,
+        kernel_shape=w.shape, **options,
+    )  # fmt: skip
+    assert not np.isfinite(dw[:, :, 4]).any()
+    assert np.isfinite(dw[:, :, :4]).all()
+    assert np.isfinite(db).all()
+
+
+def test_few_channels_are_not_normalized_where_they_are_read():
+    x, w, one = np.ones((1, 8, 8, 3), np.float32), np.ones((3, 3, 3, 16), np.float32), np.ones(3, np.float32)
+    kernel = BACKEND.kernels["normalized_conv2d_statistics"]
+    assert kernel.plan(x, w, None, one, one, one, one, activation=None, epsilon=1e-3, **SAME) is None
+
+
 @pytest.mark.parametrize("special", [np.nan, np.inf, -np.inf])
 def test_what_is_no_number_shows_behind_a_convolution_that_normalizes_and_pools(special):
     rng = np.random.default_rng(0)

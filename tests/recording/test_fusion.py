@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -221,6 +222,63 @@ def test_in_inference_a_convolution_normalizes_and_pools_where_a_kernel_does_so(
         launches, before, after = recorded(backend, by_itself)
         assert whole not in launches
         assert before[0].tobytes() == after[0].tobytes()
+
+
+def trained_block(channels: int = 16) -> Any:
+    """Two convolutions with their normalizations, and how gradients of them are computed."""
+    image, first, second = drawn(2, 8, 7, 3).detach(), drawn(3, 3, 3, channels), drawn(3, 3, channels, 16)
+    parameters = [drawn(n) for n in (channels, channels, channels, 16, 16, 16)]
+
+    def step(also: Any = None) -> list[Tensor]:
+        y, *statistics = conv2d_statistics(image, first, parameters[0], padding="same", activation="relu")
+        y = batch_norm_pool_dropout(y, *parameters[1:3], 1e-3, statistics=tuple(statistics))[0]
+        extra = [] if also is None else also(y, statistics)
+        y, *statistics = conv2d_statistics(y, second, parameters[3], padding="same", activation="relu")
+        y = batch_norm_pool_dropout(y, *parameters[4:], 1e-3, statistics=tuple(statistics))[0]
+        return [*gradlite.grad((y * y).sum(), [first, second, *parameters]), *extra]
+
+    return step
+
+
+def test_what_only_convolutions_read_is_normalized_where_they_read_it_if_kernels_do_so(backend):
+    at_once = native.is_available() and backend.device == "cpu"
+    launches, before, after = recorded(backend, trained_block())
+    assert launches.count("normalized_conv2d_statistics") == at_once
+    assert launches.count("normalized_conv2d_parameter_gradients") == at_once
+    assert launches.count("batch_norm_apply_max_pool2d_dropout") == 2 - at_once
+    for a, b in zip(before, after):
+        assert a.tobytes() == b.tobytes()
+
+
+def test_a_normalization_that_others_read_or_that_changes_is_computed(backend):
+    def read(y, statistics):
+        return [y * 2]
+
+    def kept(y, statistics):
+        return [y]
+
+    def changed(y, statistics):
+        backend.launch("assign_add", statistics[0].data, 1.0)
+        return []
+
+    for also in (read, kept, changed):
+        launches, before, after = recorded(backend, partial(trained_block(), also))
+        assert not any(name.startswith("normalized") for name in launches)
+        if also is not changed:
+            for a, b in zip(before, after):
+                assert a.tobytes() == b.tobytes()
+    assert not any(name.startswith("normalized") for name in recorded(backend, trained_block(8))[0]), "few channels"
+
+
+def test_moving_averages_do_not_change_what_they_take_in(backend):
+    average = gradlite.zeros((16,))
+
+    def averaged(y, statistics):
+        backend.launch("moving_average", average.data, statistics[0].data, None, momentum=0.9)
+        return []
+
+    launches, *_ = recorded(backend, partial(trained_block(), averaged))
+    assert ("normalized_conv2d_statistics" in launches) == (native.is_available() and backend.device == "cpu")
 
 
 def test_a_convolution_does_not_normalize_by_what_changes_before_the_normalization(backend):

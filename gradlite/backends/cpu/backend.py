@@ -25,7 +25,7 @@ ROUNDED_ONCE = frozenset(ARRAY_FUNCTIONS) - {"cumsum", "matmul", "prod", "sum"} 
 class CpuBackend(Backend):
     """The backend of the host's processor."""
 
-    fusions = Backend.fusions | {"normalization", "weight updates"}
+    fusions = Backend.fusions | {"normalized output", "normalized input", "weight updates"}
 
     def launch(self, kernel: str, *arrays: Any, **attributes: Any) -> Any:
         # Asked of every launch, so without a call where it can be: nearly all arrays are of 4 or 8 bytes an element.

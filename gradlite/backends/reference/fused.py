@@ -9,7 +9,7 @@ from typing import Any
 
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.arrays import accumulate
-from gradlite.backends.reference.convolution import Padding, Pair, conv2d, conv2d_weight_gradient
+from gradlite.backends.reference.convolution import Padding, Pair, conv2d, conv2d_statistics, conv2d_weight_gradient
 from gradlite.backends.reference.linear import column_sum, dense_weight_gradient
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
 from gradlite.backends.reference.optimizers import adam
@@ -90,6 +90,55 @@ def conv2d_batch_norm_max_pool2d(
     if is_pooling(window, pool_strides, pool_padding):
         y, _ = max_pool2d(xp, y, window=window, strides=pool_strides, padding=pool_padding)
     return into(out, y)
+
+
+@reference_kernel
+def normalized_conv2d_statistics(
+    xp: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """`conv2d_statistics` of what `batch_norm_inference` makes of x with these parameters (c,)."""
+    x = batch_norm_inference(xp, x, gamma, beta, mean, variance, epsilon=epsilon)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_statistics(xp, x, w, bias, activation=activation, out=out, **options)
+
+
+@reference_kernel
+def normalized_conv2d_parameter_gradients(
+    xp: Any,
+    x: Any,
+    gradient: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    epsilon: float,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """`conv2d_parameter_gradients` of what `batch_norm_inference` makes of x with these parameters (c,)."""
+    x = batch_norm_inference(xp, x, gamma, beta, mean, variance, epsilon=epsilon)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_parameter_gradients(xp, x, gradient, kernel_shape=kernel_shape, out=out, **options)
 
 
 @reference_kernel

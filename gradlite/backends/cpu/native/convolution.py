@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native import direct, winograd
-from gradlite.backends.cpu.native.direct import Behind, Window
+from gradlite.backends.cpu.native.direct import Before, Behind, Window
 from gradlite.backends.cpu.native.launches import Launch, Plan
 from gradlite.backends.cpu.native.normalization import are_vectors, coefficients
 from gradlite.backends.cpu.native.operands import are_pairs, are_plain
@@ -63,7 +63,7 @@ def conv2d_batch_norm_max_pool2d(
     place = _forward_window(x, w, strides, padding, dilation)
     if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1 or place.is_empty:
         return None
-    if mean is None or variance is None or not are_vectors(place.f, gamma, beta, mean, variance):
+    if not _are_parameters(place.f, gamma, beta, mean, variance):
         return None
     shape, pooled = place.output_shape, is_pooling(window, pool_strides, pool_padding)
     if pooled:
@@ -99,6 +99,78 @@ def conv2d_statistics(
     behind = Behind(bias, activation == "relu", mean=mean, variance=variance)
     plan = _convolve(window, x, w, False, behind, y, window.output_shape)
     return plan and Plan((plan.result, mean, variance), plan.launches)
+
+
+def normalized_conv2d_statistics(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    out: Any = None,
+) -> Plan | None:
+    """By tiles: the strips that they read are normalized when they are filled."""
+    window = _forward_window(x, w, strides, padding, dilation)
+    y, y_mean, y_variance = out or (None, None, None)
+    plain = are_plain(x, w, bias, y, y_mean, y_variance) and _are_parameters(window.c, gamma, beta, mean, variance)
+    if activation not in (None, "relu") or not plain or groups != 1 or window.is_empty:
+        return None
+    m = winograd.outputs_of_tiles(window)
+    if not m:
+        return None
+    y = np.empty(window.output_shape, np.float32) if y is None else y
+    y_mean = np.empty((window.f,), np.float32) if y_mean is None else y_mean
+    y_variance = np.empty((window.f,), np.float32) if y_variance is None else y_variance
+    scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
+    behind = Behind(bias, activation == "relu", mean=y_mean, variance=y_variance)
+    launches = winograd.convolve(m, window, x, w, False, behind, y, Before(scale, offset))
+    return Plan((y, y_mean, y_variance), [factors, *launches])
+
+
+def normalized_conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    epsilon: float,
+    out: Any = None,
+) -> Plan | None:
+    """Likewise."""
+    dw, db = out or (None, None)
+    plain = are_plain(x, gradient, dw, db) and _are_parameters(x.shape[-1], gamma, beta, mean, variance)
+    if not plain or groups != 1 or 0 in (*x.shape, *gradient.shape):
+        return None
+    window = _gradient_window(x, gradient, kernel_shape, strides, padding, dilation)
+    m = winograd.outputs_of_tiles(window)
+    if not m:
+        return None
+    dw = np.empty(kernel_shape, np.float32) if dw is None else dw
+    db = np.empty(gradient.shape[-1:], np.float32) if db is None else db
+    scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
+    launches = winograd.correlate(m, window, x, gradient, dw, db, Before(scale, offset))
+    return Plan((dw, db), [factors, *launches])
+
+
+def _are_parameters(c: int, gamma: Any, beta: Any, mean: Any, variance: Any) -> bool:
+    """Whether these are what a normalization of c channels takes."""
+    return mean is not None and variance is not None and are_vectors(c, gamma, beta, mean, variance)
 
 
 def conv2d_input_gradient(
@@ -182,14 +254,20 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, out:
     return Plan(out, convolve(window, x, w, turned, behind, out))
 
 
-def _correlate(
-    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair, dw: Any, db: Any
-) -> list[Launch]:
+def _gradient_window(
+    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair
+) -> Window:
+    """The window of a convolution whose output's gradient is given."""
     n, height, width, c = x.shape
     _, oh, ow, f = gradient.shape
     kh, kw = kernel_shape[:2]
-    top, left = padding[0][0], padding[1][0]
-    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
+    return Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, padding[0][0], padding[1][0])
+
+
+def _correlate(
+    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair, dw: Any, db: Any
+) -> list[Launch]:
+    window = _gradient_window(x, gradient, kernel_shape, strides, padding, dilation)
     m = winograd.outputs_of_tiles(window)
     return winograd.correlate(m, window, x, gradient, dw, db) if m else direct.correlate(window, x, gradient, dw, db)
 
@@ -197,4 +275,5 @@ def _correlate(
 PLANS = (
     *(conv2d, conv2d_statistics, conv2d_batch_norm_max_pool2d),
     *(conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients),
+    *(normalized_conv2d_statistics, normalized_conv2d_parameter_gradients),
 )

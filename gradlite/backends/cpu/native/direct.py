@@ -77,6 +77,16 @@ class Behind(NamedTuple):
         return words, [merging]
 
 
+class Before(NamedTuple):
+    """What becomes of a convolution's input when it is read: times scale, plus offset, both (c,) or None."""
+
+    scale: Any = None
+    offset: Any = None
+
+
+AS_IT_IS = Before()
+
+
 def convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any) -> list[Launch]:
     """The convolution of x with w (kh, kw, c, f), not pooled; ``turned``: with w (kh, kw, f, c) turned round and
     transposed."""

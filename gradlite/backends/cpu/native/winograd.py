@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gradlite.backends.cpu import parallel
-from gradlite.backends.cpu.native.direct import Behind, Window
+from gradlite.backends.cpu.native.direct import AS_IT_IS, Before, Behind, Window
 from gradlite.backends.cpu.native.launches import Launch, Scratch
 from gradlite.backends.cpu.native.reductions import sums_of_parts
 from gradlite.backends.cpu.native.target import host_target
@@ -34,7 +34,9 @@ def outputs_of_tiles(window: Window) -> int:
     return m if window.oh * window.ow >= LEAST_COVERED * covered else 0
 
 
-def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any) -> list[Launch]:
+def convolve(
+    m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any, before: Before = AS_IT_IS
+) -> list[Launch]:
     """The convolution of x with w (3, 3, c, f); ``turned``: with w (3, 3, f, c) turned round and transposed."""
     c, f = window.c, window.f
     u = Scratch(4 * _positions(m) * c * host_target().whole(f))
@@ -45,7 +47,7 @@ def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behin
     w_c, w_f = (f, c) if turned else (c, f)
     statistics, merging = behind.statistics(f, row.parts)
     room = Scratch(4 * row.parts * numbers), numbers
-    words = (m, *_shape(window), x, u, *behind[:5], y, row.block, *room, *statistics)
+    words = (m, *_shape(window), x, u, *behind[:5], y, row.block, *room, *statistics, *before)
     return [
         Launch(
             "winograd.kernel",
@@ -57,7 +59,9 @@ def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behin
     ]
 
 
-def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any, db: Any = None) -> list[Launch]:
+def correlate(
+    m: int, window: Window, x: Any, gradient: Any, dw: Any, db: Any = None, before: Before = AS_IT_IS
+) -> list[Launch]:
     """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output; and the sums of
     the latter, db (f,)."""
     c, f = window.c, window.f
@@ -66,7 +70,7 @@ def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any, db: Any = 
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + max(row.strip(c), row.strip(f))
     sums, adding = sums_of_parts(f, row.parts, db)
     room = Scratch(4 * row.parts * numbers), numbers
-    words = (m, *_shape(window), x, gradient, du, row.block, *room, *sums)
+    words = (m, *_shape(window), x, gradient, du, row.block, *room, *sums, *before)
     return [
         Launch("winograd.correlate", row.parts, words),
         Launch("winograd.kernel_gradient", min(parallel.get_num_threads(), c), (m, c, f, du, row.parts, dw)),

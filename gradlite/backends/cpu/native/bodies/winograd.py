@@ -25,7 +25,7 @@ from gradlite.backends.cpu.native.bodies import (
 from gradlite.backends.cpu.native.bodies.normalization import add_rows_in_blocks
 from gradlite.backends.cpu.native.bodies.products import COLUMNS, ROWS, prefetch, tile
 from gradlite.backends.cpu.native.bodies.reductions import add_all_rows
-from gradlite.backends.cpu.native.bodies.strips import LANES, fill_strip, whole
+from gradlite.backends.cpu.native.bodies.strips import LANES, fill_normalized_strip, fill_strip, whole
 from gradlite.backends.cpu.native.winograd import GAP
 
 inputs_4, inputs_2 = external("gradlite_winograd4_inputs", 6), external("gradlite_winograd2_inputs", 6)
@@ -38,9 +38,11 @@ back_4, back_2 = external("gradlite_winograd4_kernel_gradient", 6), external("gr
 
 
 @helper
-def transform_inputs(m: int, x: int, shape: Any, tiles: Any, rows: Any, strip: int, v: int, plane: int) -> None:
+def transform_inputs(
+    m: int, x: int, shape: Any, tiles: Any, rows: Any, strip: int, v: int, plane: int, factors: Any
+) -> None:
     """The planes v (positions, tiles, c) of the tile rows ``rows`` of x, for shape (height, width, c, top, left) and
-    tiles (down, across)."""
+    tiles (down, across); ``factors`` as in `fill_normalized_strip`."""
     height, width, c, top, left = shape
     down, across = tiles
     r0, r1 = rows
@@ -48,7 +50,9 @@ def transform_inputs(m: int, x: int, shape: Any, tiles: Any, rows: Any, strip: i
     columns = across * m + 2
     for r in range(r0, r1):
         image = x + FLOAT * (r // down) * height * width * c
-        fill_strip(strip, (m + 2, columns, padded), 1, image, (height, width, c), r % down * m - top, -left)
+        fill_normalized_strip(
+            strip, (m + 2, columns, padded), 1, image, (height, width, c), r % down * m - top, -left, factors
+        )
         for q in range(across):
             start = strip + FLOAT * q * m * padded
             target = v + FLOAT * ((r - r0) * across + q) * padded
@@ -137,8 +141,8 @@ def convolve(part: int, parts: int, words: Any) -> None:
     its channels' statistics.
 
     Words: m, n, height, width, c, top, left, oh, ow, f, x, u, bias, relu, scale (or 0), offset, pooled, y, block,
-    scratch, scratch_numbers; means (or 0), squared distances, rows seen, and room, as in `statistics`. A block has
-    ``block`` rows of tiles.
+    scratch, scratch_numbers; means (or 0), squared distances, rows seen, and room, as in `statistics`; scale (or 0) and
+    offset of x, by which it is normalized first. A block has ``block`` rows of tiles.
     """
     m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     oh, ow, f, x, u, relu, pooled, y = (
@@ -151,7 +155,7 @@ def convolve(part: int, parts: int, words: Any) -> None:
         words[16],
         words[17],
     )
-    block, scratch = words[18], words[19] + FLOAT * part * words[20]
+    block, scratch, factors = words[18], words[19] + FLOAT * part * words[20], (words[25], words[26])
     down, across = (oh + m - 1) // m, (ow + m - 1) // m
     positions = (m + 2) * (m + 2)
     v_plane, o_plane = block * across * whole(c) + GAP, block * across * whole(f) + GAP
@@ -174,7 +178,7 @@ def convolve(part: int, parts: int, words: Any) -> None:
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
         r1 = min(r0 + block, last)
-        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
+        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane, factors)
         x_ahead = rows_ahead(x, (height, width, c), down, m, r1, min(r1 + block, last))
         ahead = x_ahead, rows_ahead(y, (height_y, width_y, f), down, side, r0, r1)
         multiply_planes(positions, (r1 - r0) * across, c, whole(f), v, v_plane, u, products, o_plane, ahead)
@@ -231,7 +235,7 @@ def correlate(part: int, parts: int, words: Any) -> None:
     sums of the latter's columns.
 
     Words: m, n, height, width, c, top, left, oh, ow, f, x, gradient, du, block, scratch, scratch_numbers; totals (or
-    0; float64, a row a part), blocks (a row a part).
+    0; float64, a row a part), blocks (a row a part); scale (or 0) and offset of x, by which it is normalized first.
     """
     m, n, height, width, c, top, left = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
     oh, ow, f, x, gradient, block = words[7], words[8], words[9], words[10], words[11], words[13]
@@ -244,14 +248,14 @@ def correlate(part: int, parts: int, words: Any) -> None:
     z = v + FLOAT * positions * v_plane
     strip = z + FLOAT * positions * z_plane
     du = words[12] + FLOAT * part * positions * c * padded_f
-    totals, sums = words[16] + DOUBLE * part * f, words[17] + FLOAT * part * f
+    totals, sums, factors = words[16] + DOUBLE * part * f, words[17] + FLOAT * part * f, (words[18], words[19])
     if words[16] != 0:
         clear_doubles(totals, f)
     first, last = share(n * down, part, parts)
     for b in range((last - first + block - 1) // block):
         r0 = first + b * block
         r1 = min(r0 + block, last)
-        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane)
+        transform_inputs(m, x, (height, width, c, top, left), (down, across), (r0, r1), strip, v, v_plane, factors)
         for r in range(r0, r1):
             rows = min(m, oh - r % down * m)
             lines_of_gradient = gradient + FLOAT * (r // down * oh + r % down * m) * ow * f
