@@ -98,7 +98,7 @@ def convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: An
         out = Scratch(4 * taps * window.c * padded)
         launches.append(Launch("convolution.kernel", parts, (taps, c, f, w, turned, out)))
         w = out
-    strip = Scratch(4 * parts * window.kh * window.columns * window.c)
+    strip = Scratch(4 * parts * (window.kh * window.columns * window.c + padded))
     statistics, merging = behind.statistics(window.f, parts)
     words = (*window, x, w, *behind[:4], y, strip, window.columns, *statistics)
     return [*launches, Launch("convolution.convolve", parts, words), *merging]

@@ -19,12 +19,12 @@ from gradlite.backends.cpu.native.bodies import (
     floats,
     share,
 )
-from gradlite.backends.cpu.native.bodies.normalization import MOST_ROWS, add_rows_in_blocks
-from gradlite.backends.cpu.native.bodies.products import COLUMNS, ROWS, finish, tile
+from gradlite.backends.cpu.native.bodies.normalization import GROUP, MOST_ROWS, add_rows_in_blocks
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, ROWS, tile
 from gradlite.backends.cpu.native.bodies.reductions import add_all_rows
 from gradlite.backends.cpu.native.bodies.strips import fill_strip, pad_rows, whole
 
-affine = external("gradlite_affine", 8)  # of at most as many channels as a tile has columns
+finish, finish_affine = external("gradlite_finish", 6), external("gradlite_finish_affine", 8)
 
 
 @body
@@ -49,8 +49,12 @@ def convolve(part: int, parts: int, words: Any) -> None:
         words[20],
     )
     y, columns = words[21], words[23]
-    strip = words[22] + FLOAT * part * kh * columns * c
     padded = whole(f)
+    strip = words[22] + FLOAT * part * (kh * columns * c + padded)
+    shift = strip + FLOAT * kh * columns * c
+    clear(shift, padded)
+    if bias != 0:
+        copy(bias, shift, f)
     # Windows without gaps are one stretch of numbers for each of their rows.
     stretches, k = (kw, c) if dilation_w > 1 else (1, kw * c)
     tiles = (ow + ROWS - 1) // ROWS
@@ -76,10 +80,13 @@ def convolve(part: int, parts: int, words: Any) -> None:
                         rows, wide, k, source, stride_w * c, 1, weights, padded, target, f, 1 if s > 0 else 0,
                         kh, columns * c, kw * c * padded,
                     )  # fmt: skip
-                at = FLOAT * p * COLUMNS
-                finish(target, rows, wide, f, bias + at if bias != 0 else 0, relu)
-                if scale != 0:
-                    affine(rows, wide, f, target, scale + at, offset + at, 0, target)
+        for group in range((f + GROUP - 1) // GROUP):
+            at, wide = FLOAT * group * GROUP, min(GROUP, f - group * GROUP)
+            target = y + FLOAT * r * ow * f + at
+            if scale != 0:
+                finish_affine(ow, wide, f, target, shift + at, relu, scale + at, offset + at)
+            elif bias != 0 or relu != 0:
+                finish(ow, wide, f, target, shift + at, relu)
         waiting += 1
         if words[24] != 0 and (waiting == at_once or r == last - 1):
             place = y + FLOAT * (r + 1 - waiting) * ow * f
