@@ -39,7 +39,7 @@ def convolve(
 ) -> list[Launch]:
     """The convolution of x with w (3, 3, c, f); ``turned``: with w (3, 3, f, c) turned round and transposed."""
     c, f = window.c, window.f
-    u = Scratch(4 * _positions(m) * c * host_target().whole(f))
+    u = Scratch(4 * _positions(m) * (c * host_target().whole(f) + GAP))
     tap_numbers = 9 * host_target().whole(f)
     kernel_parts = min(parallel.get_num_threads(), c)
     row = _Rows(m, window)
@@ -66,7 +66,7 @@ def correlate(
     the latter, db (f,)."""
     c, f = window.c, window.f
     row = _Rows(m, window)
-    du = Scratch(4 * row.parts * _positions(m) * c * host_target().whole(f))
+    du = Scratch(4 * row.parts * _positions(m) * (c * host_target().whole(f) + GAP))
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + max(row.strip(c), row.strip(f))
     sums, adding = sums_of_parts(f, row.parts, db)
     room = Scratch(4 * row.parts * numbers), numbers

@@ -86,13 +86,14 @@ def ask_for(ahead: tuple[int, int], turn: int, turns: int) -> None:
 def multiply_planes(
     positions: int, count: int, c: int, f: int, v: int, v_plane: int, u: int, out: int, o_plane: int, ahead: Any
 ) -> None:
-    """out (positions, count, f) = v (positions, count, c) times u (positions, c, f), for padded f. Meanwhile numbers
+    """out (positions, count, f) = v (positions, count, c) times u (positions, c, f), for padded f and planes of u with
+    a gap. Meanwhile numbers
     ``ahead`` come from memory."""
     padded = whole(c)
     for position in range(positions):
         ask_for(ahead[0], position, positions)
         ask_for(ahead[1], position, positions)
-        left, right = v + FLOAT * position * v_plane, u + FLOAT * position * c * f
+        left, right = v + FLOAT * position * v_plane, u + FLOAT * position * (c * f + GAP)
         target = out + FLOAT * position * o_plane
         for t in range((count + ROWS - 1) // ROWS):
             rows = min(ROWS, count - t * ROWS)
@@ -224,9 +225,9 @@ def kernel(part: int, parts: int, words: Any) -> None:
                 copy(w + FLOAT * (tap * c + i) * f, scratch + FLOAT * tap * padded, columns)
             clear(scratch + FLOAT * (tap * padded + columns), padded - columns)
         if m == 4:
-            kernel_4(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded)
+            kernel_4(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded + GAP)
         else:
-            kernel_2(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded)
+            kernel_2(padded // LANES, scratch, 3 * padded, padded, u + FLOAT * i * padded, rows * padded + GAP)
 
 
 @body
@@ -247,7 +248,8 @@ def correlate(part: int, parts: int, words: Any) -> None:
     v = scratch
     z = v + FLOAT * positions * v_plane
     strip = z + FLOAT * positions * z_plane
-    du = words[12] + FLOAT * part * positions * c * padded_f
+    du_plane = c * padded_f + GAP
+    du = words[12] + FLOAT * part * positions * du_plane
     totals, sums, factors = words[16] + DOUBLE * part * f, words[17] + FLOAT * part * f, (words[18], words[19])
     if words[16] != 0:
         clear_doubles(totals, f)
@@ -284,7 +286,7 @@ def correlate(part: int, parts: int, words: Any) -> None:
                 rows = min(ROWS, c - t * ROWS)
                 for p in range((padded_f + COLUMNS - 1) // COLUMNS):
                     columns = min(COLUMNS, padded_f - p * COLUMNS)
-                    target = du + FLOAT * ((position * c + t * ROWS) * padded_f + p * COLUMNS)
+                    target = du + FLOAT * (position * du_plane + t * ROWS * padded_f + p * COLUMNS)
                     tile(
                         rows, columns, count, left_plane + FLOAT * t * ROWS, 1, padded_c,
                         right_plane + FLOAT * p * COLUMNS, padded_f, target, padded_f, 1 if b > 0 else 0, 1, 0, 0,
@@ -300,16 +302,17 @@ def kernel_gradient(part: int, parts: int, words: Any) -> None:
     m, c, f, du, copies, dw = words[0], words[1], words[2], words[3], words[4], words[5]
     positions = (m + 2) * (m + 2)
     padded = whole(f)
+    plane = c * padded + GAP
     first, last = share(c, part, parts)
     for i in range(first, last):
         for position in range(positions):
-            total = floats(du + FLOAT * (position * c + i) * padded, padded)
+            total = floats(du + FLOAT * (position * plane + i * padded), padded)
             for k in range(1, copies):
-                more = floats(du + FLOAT * ((k * positions + position) * c + i) * padded, padded)
+                more = floats(du + FLOAT * ((k * positions + position) * plane + i * padded), padded)
                 for j in range(padded):
                     total[j] += more[j]
         start, target = du + FLOAT * i * padded, dw + FLOAT * i * f
         if m == 4:
-            back_4(f, start, c * padded, target, 3 * c * f, c * f)
+            back_4(f, start, plane, target, 3 * c * f, c * f)
         else:
-            back_2(f, start, c * padded, target, 3 * c * f, c * f)
+            back_2(f, start, plane, target, 3 * c * f, c * f)
