@@ -94,8 +94,8 @@ def conv2d_statistics(
     plain = are_plain(x, w, bias, y, mean, variance)
     if activation not in (None, "relu") or not plain or groups != 1 or window.is_empty:
         return None
-    mean = np.empty((window.f,), np.float32) if mean is None else mean
-    variance = np.empty((window.f,), np.float32) if variance is None else variance
+    mean = _buffer(mean, (window.f,))
+    variance = _buffer(variance, (window.f,))
     behind = Behind(bias, activation == "relu", mean=mean, variance=variance)
     plan = _convolve(window, x, w, False, behind, y, window.output_shape)
     return plan and Plan((plan.result, mean, variance), plan.launches)
@@ -127,9 +127,9 @@ def normalized_conv2d_statistics(
     m = winograd.outputs_of_tiles(window)
     if not m:
         return None
-    y = np.empty(window.output_shape, np.float32) if y is None else y
-    y_mean = np.empty((window.f,), np.float32) if y_mean is None else y_mean
-    y_variance = np.empty((window.f,), np.float32) if y_variance is None else y_variance
+    y = _buffer(y, window.output_shape)
+    y_mean = _buffer(y_mean, (window.f,))
+    y_variance = _buffer(y_variance, (window.f,))
     scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
     behind = Behind(bias, activation == "relu", mean=y_mean, variance=y_variance)
     launches = winograd.convolve(m, window, x, w, False, behind, y, Before(scale, offset))
@@ -161,11 +161,16 @@ def normalized_conv2d_parameter_gradients(
     m = winograd.outputs_of_tiles(window)
     if not m:
         return None
-    dw = np.empty(kernel_shape, np.float32) if dw is None else dw
-    db = np.empty(gradient.shape[-1:], np.float32) if db is None else db
+    dw = _buffer(dw, kernel_shape)
+    db = _buffer(db, gradient.shape[-1:])
     scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
     launches = winograd.correlate(m, window, x, gradient, dw, db, Before(scale, offset))
     return Plan((dw, db), [factors, *launches])
+
+
+def _buffer(out: Any, shape: tuple[int, ...]) -> Any:
+    """What a result goes into."""
+    return np.empty(shape, np.float32) if out is None else out
 
 
 def _are_parameters(c: int, gamma: Any, beta: Any, mean: Any, variance: Any) -> bool:
@@ -211,7 +216,7 @@ def conv2d_weight_gradient(
     """Inputs times gradients, summed over all pixels; in one group."""
     if not are_plain(x, gradient, out) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    out = np.empty(kernel_shape, np.float32) if out is None else out
+    out = _buffer(out, kernel_shape)
     return Plan(out, _correlate(x, gradient, kernel_shape, strides, padding, dilation, out, None))
 
 
@@ -230,8 +235,8 @@ def conv2d_parameter_gradients(
     dw, db = out or (None, None)
     if not are_plain(x, gradient, dw, db) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    dw = np.empty(kernel_shape, np.float32) if dw is None else dw
-    db = np.empty(gradient.shape[-1:], np.float32) if db is None else db
+    dw = _buffer(dw, kernel_shape)
+    db = _buffer(db, gradient.shape[-1:])
     return Plan((dw, db), _correlate(x, gradient, kernel_shape, strides, padding, dilation, dw, db))
 
 
@@ -249,7 +254,7 @@ def _convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, out:
     m = winograd.outputs_of_tiles(window)
     if not m and window.f < host_target().lanes // FEWEST_OF_LANES:
         return None
-    out = np.empty(shape, np.float32) if out is None else out
+    out = _buffer(out, shape)
     convolve = partial(winograd.convolve, m) if m else direct.convolve
     return Plan(out, convolve(window, x, w, turned, behind, out))
 
