@@ -167,7 +167,7 @@ def test_processor_time_of_others_is_noticed():
 
 
 def test_a_captured_step_is_taken_apart():
-    found = gradlite_kernels.inside("mnist", 4, 2)
+    found = gradlite_kernels.inside("mnist", 32, 2)  # a smaller batch has little but roundings to whole cache lines
     assert 0 < found["launches_captured"] <= found["launches_eager"]
     assert found["kernels_seconds"] > 0
     assert 0 < found["buffers_live"] <= found["buffers_planned"] <= found["buffers_side_by_side"]

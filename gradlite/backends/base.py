@@ -130,6 +130,11 @@ class Backend:
         # Negative strides reach in front of the first element, so this is no plain slice.
         return self.xp.ndarray(like.shape, like.dtype, arena, offset, like.strides)
 
+    def computes_at_once(self, kernel: str, arrays: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
+        """Whether a kernel that stands for a row of others is more than that row here, for such arrays, and gives its
+        bits; rules of fusion ask."""
+        return False
+
     def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         """One function that makes all calls in order, as many times as it is told."""
 

@@ -16,8 +16,10 @@ from gradlite.backends import Backend
 from gradlite.recording.bookkeeping import MEAN_LOSSES, draws_together, loss_with_what_follows, totals_together
 from gradlite.recording.conversions import conversions_together
 from gradlite.recording.launches import Launches, without
+from gradlite.recording.normalizations import convolutions_of_what_they_normalize, convolutions_that_normalize
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
+from gradlite.recording.updates import gradients_with_their_updates
 
 PRODUCTS = ("dense", "conv2d")
 # Not tanh and sigmoid, though products know them: their last bits may differ from one kernel to the next.
@@ -272,6 +274,8 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "activation": _activations_into_products,
     "activation gradient": _activation_gradients_into_products,
     "normalization gradient": _activation_gradients_into_normalizations,
+    "normalized output": convolutions_that_normalize,  # behind the convolutions' activations
+    "normalized input": convolutions_of_what_they_normalize,
     "moving averages": _averages_together,
     "correct answers": _count_of_correct_answers,
     "softmax": _softmax_once,
@@ -279,5 +283,6 @@ RULES: dict[str, Callable[[Launches], list[Call]]] = {
     "draws": draws_together,
     "totals": totals_together,
     "adam": _adam_without_packing,
+    "weight updates": gradients_with_their_updates,
     "loss": loss_with_what_follows,  # behind it, calls that return something may change totals too
 }

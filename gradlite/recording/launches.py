@@ -9,6 +9,9 @@ from gradlite.backends import Backend
 from gradlite.recording.plan import inputs_of
 from gradlite.recording.recorder import Call
 
+# Which of their arrays updates change, where it is not every array that they are given.
+CHANGED: dict[str, tuple[int, ...]] = {"adam": (0, 2, 3, 4), "moving_average": (0,), "pack": ()}
+
 
 class Launches:
     """Calls with what rules ask about them: who brought and who reads what, and what is written to in place."""
@@ -78,9 +81,18 @@ class Launches:
         """Whether no call from ``first`` to ``last`` may change one of the arrays in place."""
         memory = {self.identity(x) for x in arrays}
         return not any(
-            not call.results and memory & {self.identity(x) for x in inputs_of(call, self.backend.array_type)}
-            for call in self.calls[first : last + 1]
+            memory & {self.identity(x) for x in self._changed(call)} for call in self.calls[first : last + 1]
         )
+
+    def _changed(self, call: Call) -> Iterable[Any]:
+        """The arrays that a call may change in place."""
+        if call.results:
+            return ()
+        kind = self.backend.array_type
+        if call.name not in CHANGED:
+            return inputs_of(call, kind)
+        given = (*(call.arrays[i] for i in CHANGED[call.name]), call.attributes.get("out"))
+        return [x for x in given if isinstance(x, kind)]
 
 
 def without(calls: list[Call], gone: set[int]) -> list[Call]:

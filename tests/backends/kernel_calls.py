@@ -163,7 +163,20 @@ for image, kernel, options in (
     call("conv2d", real(image, kernel, None), **options)
     call("conv2d_statistics", real(image, kernel, (kernel[3],)), activation="relu", **options)
     call("conv2d", real(image, kernel, (kernel[3],)), activation="relu", **options)
+    for pool in (
+        {"window": (2, 2), "pool_strides": (2, 2), "pool_padding": ((0, 0), (0, 0))},
+        {"window": (1, 1), "pool_strides": (1, 1), "pool_padding": ((0, 0), (0, 0))},
+    ):
+        channels = (kernel[3],)
+        given = together(real(image, kernel, channels, channels, channels, channels), positive(channels))
+        call("conv2d_batch_norm_max_pool2d", given, activation="relu", epsilon=1e-3, **pool, **options)
     call("conv2d", real(image, kernel, None), activation="tanh", **options)
+    channels = (image[3],)
+    given = together(real(channels, channels, channels), positive(channels))
+    normalized = together(real(image, kernel, (kernel[3],)), given)
+    call("normalized_conv2d_statistics", normalized, activation="relu", epsilon=1e-3, **options)
+    normalized = together(real(image, result), given)
+    call("normalized_conv2d_parameter_gradients", normalized, kernel_shape=kernel, epsilon=1e-3, **options)
     call("conv2d_input_gradient", real(result, kernel), input_shape=image, **options)
     for name in ("conv2d_weight_gradient", "conv2d_parameter_gradients"):
         call(name, real(image, result), kernel_shape=kernel, **options)
@@ -272,6 +285,9 @@ call("unscale", together(GOOD, real((5,)), INFINITE, SCALE), updates=3, dtypes=(
 for count, flag in ((3, GOOD), (3, BAD), (4, GOOD)):
     call("adapt_scale", together(SCALE, fixed(np.array(count)), flag), updates=2, dtypes=("float32",), growth_steps=4)
     call("is_due", together(flag, fixed(np.array(count))), dtypes=("float32",), every=3)
+for activation in (None, "relu"):
+    given = together(real((35,), (6, 7)), positive((35,), (35,)), real((7,), (6, 5), (6, 7)), RATE, STEP)
+    call("dense_weight_gradient_adam", given, updates=5, activation=activation, epsilon=1e-7, **betas)
 two, states = real((1001,), (1001,)), positive((1001,), (1001,))
 call("gated", together(two, RATE, GOOD), updates=1, update="sgd")
 call("gated", together(two, states, fixed(None), RATE, STEP, GOOD), updates=4, update="adam", epsilon=1e-7, **betas)

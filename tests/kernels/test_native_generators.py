@@ -51,8 +51,8 @@ def test_every_shape_of_a_tile_multiplies_and_touches_its_own_columns_only():
                 assert (c[:, columns:] == 7).all()
 
 
-def test_wide_tiles_read_a_factor_where_it_lies():
-    rows, columns = target().wide_rows, target().wide_columns
+def test_tiles_read_a_factor_where_it_lies():
+    rows, columns = target().tile_rows, target().tile_columns
     a, b, c = normal(rows, 30), normal(30, 2 * columns), np.zeros((rows, columns), np.float32)
     call("gradlite_product_tile", rows, columns, 30, a, 30, 1, b, 2 * columns, c, columns, 0, 1, 0, 0)
     np.testing.assert_allclose(c, a.astype(np.float64) @ b[:, :columns], rtol=1e-4, atol=1e-5)
@@ -77,10 +77,19 @@ def test_the_transforms_of_a_tile_are_a_convolution(m):
     call(f"gradlite_winograd{m}_inputs", 1, tile, size * lanes, lanes, v, lanes)
     call(f"gradlite_winograd{m}_kernel", 1, w, 3 * lanes, lanes, u, lanes)
     products = v * u
-    call(f"gradlite_winograd{m}_results", lanes, products, lanes, bias, 0, y, m * lanes, lanes)
+    call(f"gradlite_winograd{m}_results", lanes, products, lanes, bias, 0, 0, 0, y, m * lanes, lanes)
     windows = np.lib.stride_tricks.sliding_window_view(tile.astype(np.float64), (3, 3), axis=(0, 1))
     expected = np.einsum("ijcrs,rsc->ijc", windows, w) + bias
     np.testing.assert_allclose(y, expected, rtol=2e-4, atol=2e-4)
+    # What comes behind it, with the very numbers.
+    scale, offset, pooled = normal(lanes), normal(lanes), np.zeros((m // 2, m // 2, lanes), np.float32)
+    moved = np.zeros_like(y)
+    behind = bias, 1, scale, offset
+    call(f"gradlite_winograd{m}_results_affine", lanes, products, lanes, *behind, moved, m * lanes, lanes)
+    np.testing.assert_allclose(moved, np.maximum(y, 0) * scale + offset, rtol=1e-6, atol=1e-6)
+    call(f"gradlite_winograd{m}_results_pooled", lanes, products, lanes, *behind, pooled, m // 2 * lanes, lanes)
+    windows_of_two = moved.reshape(m // 2, 2, m // 2, 2, lanes)
+    np.testing.assert_array_equal(pooled, windows_of_two.max(axis=(1, 3)))
     # The gradient of the kernel is the transposed chain.
     gradient, z, dw = (
         normal(m, m, lanes),
@@ -128,7 +137,7 @@ def test_the_micro_kernels_for_arm_are_vectors_that_stay_in_registers():
 
     llvm.initialize_all_targets()
     llvm.initialize_all_asmprinters()
-    neon = Target("neoverse-n1", "+neon", 4, 8, 2, 4, 4)
+    neon = Target("neoverse-n1", "+neon", 4, 8, 2, 4)
     machine = llvm.Target.from_triple("aarch64-unknown-linux-gnu").create_target_machine(neon.cpu, neon.features, 3)
     module = ir.Module("tiles")
     module.triple = "aarch64-unknown-linux-gnu"

@@ -10,7 +10,7 @@ import pytest
 pytest.importorskip("numba")
 
 from gradlite.backends.cpu import parallel
-from gradlite.backends.cpu.native import adam, optimizers
+from gradlite.backends.cpu.native import adam, dense, optimizers
 from gradlite.backends.cpu.native.launches import bind_plans, run_plan
 from gradlite.backends.reference import optimizers as reference
 
@@ -156,3 +156,42 @@ def test_norms_and_what_is_scaled_to_them(threads):
     for value in (np.inf, np.nan):
         run_plan(optimizers.scale_to_norm(small, np.array(value), norm=1.0))
         assert np.isnan(small).all()
+
+
+@pytest.mark.parametrize(("rows", "inputs", "units"), [(1, 5, 7), (9, 70, 45), (32, 24, 64), (130, 9, 100)])
+@pytest.mark.parametrize("activation", [None, "relu"])
+def test_an_update_with_its_gradient_has_the_bits_of_both(threads, rows, inputs, units, activation):
+    rng = np.random.default_rng([rows, inputs])
+    x, g, y = (rng.standard_normal((rows, n), np.float32) for n in (inputs, units, units))
+    weights = [rng.uniform(0.1, 2, inputs * units).astype(np.float32) for _ in range(3)]
+    apart = [w.copy() for w in weights]
+    scalars = np.array(0.01, np.float32), np.array(3)
+    db = np.full(units, np.nan, np.float32)
+    given = weights[0], g, *weights[1:], db, x, y, *scalars
+    plan = adam.dense_weight_gradient_adam(*given, activation=activation, **BETAS)
+    assert plan is not None
+    run_plan(plan)
+    dw, expected = run_plan(dense.dense_weight_gradient(x, g, y if activation else None, activation=activation))
+    run_plan(adam.adam(apart[0], dw.reshape(-1), *apart[1:], None, *scalars, **BETAS))
+    assert db.tobytes() == expected.tobytes()
+    for found, other in zip(weights, apart):
+        assert found.tobytes() == other.tobytes()
+
+
+def test_what_is_no_number_shows_behind_an_update_with_its_gradient(threads):
+    x, g, y = np.ones((4, 20), np.float32), np.ones((4, 40), np.float32), np.ones((4, 40), np.float32)
+    x[2, 3], g[1, 5] = np.nan, np.inf
+    p, m, v, db = (np.ones(n, np.float32) for n in (800, 800, 800, 40))
+    scalars = np.array(0.01, np.float32), np.array(3)
+    run_plan(adam.dense_weight_gradient_adam(p, g, m, v, db, x, y, *scalars, activation="relu", **BETAS))
+    wrong = ~np.isfinite(p.reshape(20, 40))
+    assert wrong[3].all()
+    assert wrong[:, 5].all()
+    assert wrong.sum() == 40 + 20 - 1
+    assert np.isinf(db[5])
+
+
+def test_batches_of_many_rows_are_left_to_two_kernels(threads):
+    x, g = np.ones((300, 4), np.float32), np.ones((300, 5), np.float32)
+    p, db, scalars = np.ones(20, np.float32), np.ones(5, np.float32), (np.array(0.01, np.float32), np.array(3))
+    assert adam.dense_weight_gradient_adam(p, g, p, p, db, x, None, *scalars, activation=None, **BETAS) is None

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from programs import assert_fused, drawn, recorded
 
 import gradlite
 from gradlite import Tensor, keras
@@ -17,29 +18,6 @@ from gradlite.recording import Program, Recorder
 from gradlite.training import replay
 
 pytestmark = pytest.mark.usefixtures("each_device")
-
-
-def drawn(*shape: int) -> Tensor:
-    values = np.random.default_rng(len(shape)).standard_normal(shape).astype(np.float32)
-    return Tensor(values, requires_grad=True, device=gradlite.get_device())
-
-
-def recorded(backend: Any, function: Any) -> tuple[tuple[str, ...], list[np.ndarray], list[np.ndarray]]:
-    """What a program of ``function`` launches, and its results: of the recorded run, and of a replay."""
-    recorder = Recorder(backend)
-    with recorder.recording():
-        results = function()
-    before = [result.numpy() for result in results]
-    program = Program(recorder, [result.data for result in results])
-    program.replay()
-    return program.launches, before, [backend.to_numpy(array) for array in program.outputs]
-
-
-def assert_fused(backend: Any, function: Any, *expected: str) -> None:
-    launches, before, after = recorded(backend, function)
-    assert launches == expected
-    for a, b in zip(before, after):
-        assert a.tobytes() == b.tobytes()
 
 
 def test_an_activation_alone_behind_a_product_is_applied_by_it(backend):

@@ -25,6 +25,8 @@ ROUNDED_ONCE = frozenset(ARRAY_FUNCTIONS) - {"cumsum", "matmul", "prod", "sum"} 
 class CpuBackend(Backend):
     """The backend of the host's processor."""
 
+    fusions = Backend.fusions | {"normalized output", "normalized input", "weight updates"}
+
     def launch(self, kernel: str, *arrays: Any, **attributes: Any) -> Any:
         # Asked of every launch, so without a call where it can be: nearly all arrays are of 4 or 8 bytes an element.
         for x in arrays:
@@ -45,6 +47,10 @@ class CpuBackend(Backend):
         if kernel in ROUNDED_ONCE and not any(isinstance(x, np.ndarray) and is_bfloat16(x.dtype) for x in arrays):
             return partial(_silently, function)
         return partial(_silently, narrow.run, np.ndarray, _converted, _write, kernel, function)
+
+    def computes_at_once(self, kernel: str, arrays: tuple[Any, ...], attributes: dict[str, Any]) -> bool:
+        planner = getattr(self.kernels[kernel], "plan", None)
+        return planner is not None and planner(*arrays, **attributes) is not None
 
     def bind(self, calls: Sequence[Callable[[], Any]]) -> Callable[[int], None]:
         """One function that makes all calls in order, as many times as it is told; neighbours that have plans are one

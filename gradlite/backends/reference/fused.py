@@ -9,9 +9,10 @@ from typing import Any
 
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.arrays import accumulate
-from gradlite.backends.reference.convolution import Padding, Pair, conv2d_weight_gradient
-from gradlite.backends.reference.linear import column_sum
+from gradlite.backends.reference.convolution import Padding, Pair, conv2d, conv2d_statistics, conv2d_weight_gradient
+from gradlite.backends.reference.linear import column_sum, dense_weight_gradient
 from gradlite.backends.reference.normalization import batch_norm, batch_norm_gradient, batch_norm_inference
+from gradlite.backends.reference.optimizers import adam
 from gradlite.backends.reference.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.reference.random import dropout
 from gradlite.backends.reference.softmax import (
@@ -57,6 +58,87 @@ def conv2d_parameter_gradients(
     to_kernel, to_bias = out or (None, None)
     dw = conv2d_weight_gradient(xp, x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
     return dw, column_sum(xp, gradient, out=to_bias)
+
+
+@reference_kernel
+def conv2d_batch_norm_max_pool2d(
+    xp: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    window: Pair,
+    pool_strides: Pair,
+    pool_padding: Padding,
+    out: Any = None,
+) -> Any:
+    """`conv2d`, then `batch_norm_inference`, then `max_pool2d`, whose ``strides`` and ``padding`` are ``pool_strides``
+    and ``pool_padding`` here. A window and strides of (1, 1) without padding pool nothing."""
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    y = conv2d(xp, x, w, bias, activation=activation, **options)
+    y = batch_norm_inference(xp, y, gamma, beta, mean, variance, epsilon=epsilon)
+    if is_pooling(window, pool_strides, pool_padding):
+        y, _ = max_pool2d(xp, y, window=window, strides=pool_strides, padding=pool_padding)
+    return into(out, y)
+
+
+@reference_kernel
+def normalized_conv2d_statistics(
+    xp: Any,
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """`conv2d_statistics` of what `batch_norm_inference` makes of x with these parameters (c,)."""
+    x = batch_norm_inference(xp, x, gamma, beta, mean, variance, epsilon=epsilon)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_statistics(xp, x, w, bias, activation=activation, out=out, **options)
+
+
+@reference_kernel
+def normalized_conv2d_parameter_gradients(
+    xp: Any,
+    x: Any,
+    gradient: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    epsilon: float,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """`conv2d_parameter_gradients` of what `batch_norm_inference` makes of x with these parameters (c,)."""
+    x = batch_norm_inference(xp, x, gamma, beta, mean, variance, epsilon=epsilon)
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    return conv2d_parameter_gradients(xp, x, gradient, kernel_shape=kernel_shape, out=out, **options)
 
 
 @reference_kernel
@@ -141,6 +223,33 @@ def batch_norm_max_pool2d_dropout_gradient(
     dx = activation_gradient(xp, dx, x, activation)
     dx, dgamma, dbeta = (into(o, v) for o, v in zip(out or (None, None, None), (dx, dgamma, dbeta)))
     return dx, dgamma, dbeta
+
+
+@reference_kernel
+def dense_weight_gradient_adam(
+    xp: Any,
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    v: Any,
+    bias_gradient: Any,
+    x: Any,
+    y: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    activation: str | None,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> None:
+    """`dense_weight_gradient`, whose second result goes into ``bias_gradient``, and `adam` with the first.
+
+    ``parameter``, ``m`` and ``v`` have as many elements as the layer's kernel, in its order."""
+    dw, db = dense_weight_gradient(xp, x, gradient, y, activation=activation)
+    bias_gradient[...] = db
+    betas: dict[str, float] = {"beta_1": beta_1, "beta_2": beta_2, "epsilon": epsilon}
+    adam(xp, parameter, dw.reshape(parameter.shape), m, v, None, learning_rate, step, **betas)
 
 
 @reference_kernel

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from typing import Any
 
-from gradlite.backends.cpu.native.launches import Launch, Plan
+from gradlite.backends.cpu.native.launches import Launch, Plan, Scratch
 from gradlite.backends.cpu.native.operands import INT64, are_plain, is_plain, parts_for, same_size
+from gradlite.backends.cpu.native.target import host_target
 
 # Bytes an element, by which threads are chosen; a root and a quotient take as long as some reads.
 ADAM_COST = 48
+# Rows of a batch up to which every thread packs the gradient of a layer's output for itself.
+MOST_ROWS = 256
 
 
 def adam(
@@ -46,6 +49,44 @@ def adam_segments(*arrays: Any, beta_1: float, beta_2: float, epsilon: float) ->
     return Plan(None, [Launch("adam.adam_segments", parts_for(ADAM_COST * total), (*words, *each))])
 
 
+def dense_weight_gradient_adam(
+    parameter: Any,
+    gradient: Any,
+    m: Any,
+    v: Any,
+    bias_gradient: Any,
+    x: Any,
+    y: Any,
+    learning_rate: Any,
+    step: Any,
+    *,
+    activation: str | None,
+    beta_1: float,
+    beta_2: float,
+    epsilon: float,
+) -> Plan | None:
+    """Some rows of the weights at a time, whose gradient stays in cache until the update has used it."""
+    arrays = parameter, gradient, m, v, bias_gradient, x
+    y = y if activation == "relu" else None
+    if activation not in (None, "relu") or not are_plain(*arrays, y, learning_rate) or not is_plain(step, INT64):
+        return None
+    inputs, units = x.shape[-1], gradient.shape[-1]
+    rows = x.size // max(inputs, 1)
+    if not 0 < rows <= MOST_ROWS or parameter.size != inputs * units or not same_size(parameter, m, v):
+        return None
+    if gradient.size != rows * units or bias_gradient.shape != (units,):
+        return None
+    target = host_target()
+    parts = min(parts_for(ADAM_COST * parameter.size), -(-inputs // target.tile_rows))
+    panels = -(-units // target.tile_columns)
+    numbers = rows * panels * target.tile_columns + target.tile_rows * (rows + target.whole(units))
+    numbers = target.whole(numbers)
+    words = (inputs, units, rows, x, gradient, y, bias_gradient, parameter, m, v, learning_rate, step)
+    betas = float(beta_1), float(beta_2), float(epsilon)
+    room = Scratch(4 * parts * numbers), numbers
+    return Plan(None, [Launch("adam.weight_gradient_adam", parts, (*words, *betas, *room))])
+
+
 def pack(*arrays: Any, offsets: tuple[int, ...], out: Any) -> Plan | None:
     """One pass over all arrays."""
     if not are_plain(*arrays, out) or out.ndim != 1:
@@ -80,4 +121,4 @@ def _moving_averages(averages: Any, values: Any, step: Any, momentum: float) -> 
     return Plan(None, [Launch("adam.moving_averages", parts_for(12 * total), words)])
 
 
-PLANS = (adam, adam_segments, pack, moving_average, moving_averages)
+PLANS = (adam, adam_segments, dense_weight_gradient_adam, pack, moving_average, moving_averages)

@@ -42,11 +42,12 @@ FAMILIES = (
 GENERATORS = ("team", "tiles", "transforms", "pixels")
 # Which of them kernels of a family call.
 CALLED = {
-    "convolution": ("tiles",),
+    "adam": ("tiles",),
+    "convolution": ("tiles", "pixels"),
     "normalization": ("pixels",),
     "pooling": ("pixels",),
     "products": ("tiles",),
-    "winograd": ("tiles", "transforms"),
+    "winograd": ("tiles", "transforms", "pixels"),
 }
 # How the names of generated functions begin.
 GENERATED = "gradlite_"

@@ -8,13 +8,13 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native import direct, winograd
-from gradlite.backends.cpu.native.direct import Window
-from gradlite.backends.cpu.native.launches import Plan
-from gradlite.backends.cpu.native.normalization import channel_statistics
-from gradlite.backends.cpu.native.operands import are_plain
-from gradlite.backends.cpu.native.reductions import column_sum
+from gradlite.backends.cpu.native.direct import Before, Behind, Window
+from gradlite.backends.cpu.native.launches import Launch, Plan
+from gradlite.backends.cpu.native.normalization import are_vectors, coefficients
+from gradlite.backends.cpu.native.operands import are_pairs, are_plain
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
+from gradlite.backends.reference.fused import is_pooling
 
 # Output channels that fill less than this part of a vector are computed by other means.
 FEWEST_OF_LANES = 3
@@ -33,17 +33,47 @@ def conv2d(
     out: Any = None,
 ) -> Plan | None:
     """One group, rectified or as it is."""
-    n, height, width, c = x.shape
-    kh, kw, _, f = w.shape
-    (top, _), (left, _) = padding
-    oh = output_size(height, kh, strides[0], padding[0], dilation[0])
-    ow = output_size(width, kw, strides[1], padding[1], dilation[1])
-    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1:
+    window = _forward_window(x, w, strides, padding, dilation)
+    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1 or window.is_empty:
         return None
-    if 0 in (n, oh, ow, c, f):
+    return _convolve(window, x, w, False, Behind(bias, activation == "relu"), out, window.output_shape)
+
+
+def conv2d_batch_norm_max_pool2d(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    window: Pair,
+    pool_strides: Pair,
+    pool_padding: Padding,
+    out: Any = None,
+) -> Plan | None:
+    """The convolution, which normalizes what it writes, and pools it where its tiles are made of pairs of pixels."""
+    place = _forward_window(x, w, strides, padding, dilation)
+    if activation not in (None, "relu") or not are_plain(x, w, bias, out) or groups != 1 or place.is_empty:
         return None
-    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
-    return _convolve(window, x, w, False, bias, activation == "relu", out, (n, oh, ow, f))
+    if not _are_parameters(place.f, gamma, beta, mean, variance):
+        return None
+    shape, pooled = place.output_shape, is_pooling(window, pool_strides, pool_padding)
+    if pooled:
+        shape = (place.n, place.oh // 2, place.ow // 2, place.f)
+        in_tiles = winograd.outputs_of_tiles(place) and are_pairs(window, pool_strides, pool_padding)
+        if not in_tiles or 0 in shape:
+            return None
+    scale, offset, factors = coefficients(place.f, gamma, beta, mean, variance, epsilon)
+    plan = _convolve(place, x, w, False, Behind(bias, activation == "relu", scale, offset, pooled), out, shape)
+    return plan and Plan(plan.result, [factors, *plan.launches])
 
 
 def conv2d_statistics(
@@ -59,15 +89,93 @@ def conv2d_statistics(
     out: Any = None,
 ) -> Plan | None:
     """The convolution, and its channels' mean and variance."""
-    first, mean, variance = out or (None, None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    plan = conv2d(x, w, bias, activation=activation, out=first, **options)
-    if plan is None or not are_plain(mean, variance):
+    window = _forward_window(x, w, strides, padding, dilation)
+    y, mean, variance = out or (None, None, None)
+    plain = are_plain(x, w, bias, y, mean, variance)
+    if activation not in (None, "relu") or not plain or groups != 1 or window.is_empty:
         return None
-    f = w.shape[3]
-    mean = np.empty((f,), np.float32) if mean is None else mean
-    variance = np.empty((f,), np.float32) if variance is None else variance
-    return Plan((plan.result, mean, variance), [*plan.launches, *channel_statistics(plan.result, mean, variance)])
+    mean = _buffer(mean, (window.f,))
+    variance = _buffer(variance, (window.f,))
+    behind = Behind(bias, activation == "relu", mean=mean, variance=variance)
+    plan = _convolve(window, x, w, False, behind, y, window.output_shape)
+    return plan and Plan((plan.result, mean, variance), plan.launches)
+
+
+def normalized_conv2d_statistics(
+    x: Any,
+    w: Any,
+    bias: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None,
+    epsilon: float,
+    out: Any = None,
+) -> Plan | None:
+    """By tiles: the strips that they read are normalized when they are filled."""
+    window = _forward_window(x, w, strides, padding, dilation)
+    y, y_mean, y_variance = out or (None, None, None)
+    plain = are_plain(x, w, bias, y, y_mean, y_variance) and _are_parameters(window.c, gamma, beta, mean, variance)
+    if activation not in (None, "relu") or not plain or groups != 1 or window.is_empty:
+        return None
+    m = winograd.outputs_of_tiles(window)
+    if not m:
+        return None
+    y = _buffer(y, window.output_shape)
+    y_mean = _buffer(y_mean, (window.f,))
+    y_variance = _buffer(y_variance, (window.f,))
+    scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
+    behind = Behind(bias, activation == "relu", mean=y_mean, variance=y_variance)
+    launches = winograd.convolve(m, window, x, w, False, behind, y, Before(scale, offset))
+    return Plan((y, y_mean, y_variance), [factors, *launches])
+
+
+def normalized_conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    gamma: Any,
+    beta: Any,
+    mean: Any,
+    variance: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    epsilon: float,
+    out: Any = None,
+) -> Plan | None:
+    """Likewise."""
+    dw, db = out or (None, None)
+    plain = are_plain(x, gradient, dw, db) and _are_parameters(x.shape[-1], gamma, beta, mean, variance)
+    if not plain or groups != 1 or 0 in (*x.shape, *gradient.shape):
+        return None
+    window = _gradient_window(x, gradient, kernel_shape, strides, padding, dilation)
+    m = winograd.outputs_of_tiles(window)
+    if not m:
+        return None
+    dw = _buffer(dw, kernel_shape)
+    db = _buffer(db, gradient.shape[-1:])
+    scale, offset, factors = coefficients(window.c, gamma, beta, mean, variance, epsilon)
+    launches = winograd.correlate(m, window, x, gradient, dw, db, Before(scale, offset))
+    return Plan((dw, db), [factors, *launches])
+
+
+def _buffer(out: Any, shape: tuple[int, ...]) -> Any:
+    """What a result goes into."""
+    return np.empty(shape, np.float32) if out is None else out
+
+
+def _are_parameters(c: int, gamma: Any, beta: Any, mean: Any, variance: Any) -> bool:
+    """Whether these are what a normalization of c channels takes."""
+    return mean is not None and variance is not None and are_vectors(c, gamma, beta, mean, variance)
 
 
 def conv2d_input_gradient(
@@ -91,7 +199,7 @@ def conv2d_input_gradient(
         return None
     top, left = (kh - 1) * dilation[0] - padding[0][0], (kw - 1) * dilation[1] - padding[1][0]
     window = Window(n, oh, ow, f, height, width, c, kh, kw, 1, 1, *dilation, top, left)
-    return _convolve(window, gradient, w, True, None, False, out, input_shape)
+    return _convolve(window, gradient, w, True, Behind(), out, input_shape)
 
 
 def conv2d_weight_gradient(
@@ -106,17 +214,10 @@ def conv2d_weight_gradient(
     out: Any = None,
 ) -> Plan | None:
     """Inputs times gradients, summed over all pixels; in one group."""
-    n, height, width, c = x.shape
-    _, oh, ow, f = gradient.shape
-    kh, kw = kernel_shape[:2]
-    if not are_plain(x, gradient, out) or groups != 1 or 0 in (n, oh, ow, c, f):
+    if not are_plain(x, gradient, out) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    top, left = padding[0][0], padding[1][0]
-    window = Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
-    out = np.empty(kernel_shape, np.float32) if out is None else out
-    m = winograd.outputs_of_tiles(window)
-    correlate = winograd.correlate(m, window, x, gradient, out) if m else direct.correlate(window, x, gradient, out)
-    return Plan(out, correlate)
+    out = _buffer(out, kernel_shape)
+    return Plan(out, _correlate(x, gradient, kernel_shape, strides, padding, dilation, out, None))
 
 
 def conv2d_parameter_gradients(
@@ -131,22 +232,53 @@ def conv2d_parameter_gradients(
     out: Any = None,
 ) -> Plan | None:
     """The kernel's and the bias's."""
-    to_kernel, to_bias = out or (None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    kernel = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
-    bias = column_sum(gradient, out=to_bias)
-    if kernel is None or bias is None:
+    dw, db = out or (None, None)
+    if not are_plain(x, gradient, dw, db) or groups != 1 or 0 in (*x.shape, *gradient.shape):
         return None
-    return Plan((kernel.result, bias.result), [*kernel.launches, *bias.launches])
+    dw = _buffer(dw, kernel_shape)
+    db = _buffer(db, gradient.shape[-1:])
+    return Plan((dw, db), _correlate(x, gradient, kernel_shape, strides, padding, dilation, dw, db))
 
 
-def _convolve(window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, out: Any, shape: Any) -> Plan | None:
+def _forward_window(x: Any, w: Any, strides: Pair, padding: Padding, dilation: Pair) -> Window:
+    """The window that a convolution of x with w has."""
+    n, height, width, c = x.shape
+    kh, kw, _, f = w.shape
+    (top, _), (left, _) = padding
+    oh = output_size(height, kh, strides[0], padding[0], dilation[0])
+    ow = output_size(width, kw, strides[1], padding[1], dilation[1])
+    return Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, top, left)
+
+
+def _convolve(window: Window, x: Any, w: Any, turned: bool, behind: Behind, out: Any, shape: Any) -> Plan | None:
     m = winograd.outputs_of_tiles(window)
     if not m and window.f < host_target().lanes // FEWEST_OF_LANES:
         return None
-    out = np.empty(shape, np.float32) if out is None else out
+    out = _buffer(out, shape)
     convolve = partial(winograd.convolve, m) if m else direct.convolve
-    return Plan(out, convolve(window, x, w, turned, bias, relu, out))
+    return Plan(out, convolve(window, x, w, turned, behind, out))
 
 
-PLANS = (conv2d, conv2d_statistics, conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients)
+def _gradient_window(
+    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair
+) -> Window:
+    """The window of a convolution whose output's gradient is given."""
+    n, height, width, c = x.shape
+    _, oh, ow, f = gradient.shape
+    kh, kw = kernel_shape[:2]
+    return Window(n, height, width, c, oh, ow, f, kh, kw, *strides, *dilation, padding[0][0], padding[1][0])
+
+
+def _correlate(
+    x: Any, gradient: Any, kernel_shape: Any, strides: Pair, padding: Padding, dilation: Pair, dw: Any, db: Any
+) -> list[Launch]:
+    window = _gradient_window(x, gradient, kernel_shape, strides, padding, dilation)
+    m = winograd.outputs_of_tiles(window)
+    return winograd.correlate(m, window, x, gradient, dw, db) if m else direct.correlate(window, x, gradient, dw, db)
+
+
+PLANS = (
+    *(conv2d, conv2d_statistics, conv2d_batch_norm_max_pool2d),
+    *(conv2d_input_gradient, conv2d_weight_gradient, conv2d_parameter_gradients),
+    *(normalized_conv2d_statistics, normalized_conv2d_parameter_gradients),
+)

@@ -13,8 +13,10 @@ from gradlite.backends.cpu.native.target import host_target
 # A packed slab of the right factor stays in the first-level cache: so many rows at most, and bytes.
 DEPTH = 256
 SLAB_BYTES = 32 << 10
-# Packing pays when more rows than this use what was packed.
-FEW_ROWS = 64
+# Packing pays when more rows than this use what was packed; when fewer, where the rows of the right factor are a page
+# or more apart: then those of a panel want the same few lines of the first-level cache.
+FEW_ROWS, FEW_ROWS_OF_PAGES = 128, 64
+PAGE = 4096
 # Fewer rows than this are a matter of reading the right factor, whose numbers take as long as so many operations.
 FEWEST_ROWS = 4
 OF_MEMORY = 8.0
@@ -37,10 +39,9 @@ def product(
     """c (m, n) = a (m, k) times b (k, n), for shape (m, n, k) and strides in numbers; see bodies/products.py."""
     m, n, k = shape
     target = host_target()
-    in_place = m <= FEW_ROWS and n >= target.wide_columns and b_strides[1] == 1 and y is None and sums is None
     broad, tall = target.tile_columns, target.tile_rows
-    if in_place:
-        broad, tall = target.wide_columns, target.wide_rows
+    few = m <= (FEW_ROWS if 4 * b_strides[0] < PAGE else FEW_ROWS_OF_PAGES)
+    in_place = few and n >= broad and b_strides[1] == 1 and y is None and sums is None
     panels, tiles = -(-n // broad), -(-m // tall)
     parts = threads_for(2.0 * m * n * k)
     by_rows = parts > panels or (panels % parts and panels < 2 * parts and tiles >= 2 * parts)

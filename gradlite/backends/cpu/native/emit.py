@@ -76,6 +76,13 @@ class Emitter:
     def store(self, value: Any, pointer: Any) -> None:
         self.builder.store(value, pointer, align=4)
 
+    def prefetch(self, pointer: Any) -> None:
+        """Ask for the cache line there; no address is wrong."""
+        whole = ir.IntType(32)
+        function = self._external("llvm.prefetch.p0", ir.FunctionType(ir.VoidType(), [POINTER, whole, whole, whole]))
+        # To be read, kept in all caches but perhaps the first, data.
+        self.builder.call(function, [pointer, *(ir.Constant(whole, value) for value in (0, 2, 1))])
+
     def broadcast(self, pointer: Any) -> Any:
         """The number there in every lane."""
         return self.splat(self.builder.load(pointer, align=4, typ=FLOAT))

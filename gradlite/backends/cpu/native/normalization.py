@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from gradlite.backends.cpu.native.launches import Launch, Plan, Scratch
-from gradlite.backends.cpu.native.operands import apart, are_plain, is_plain, parts_for
+from gradlite.backends.cpu.native.operands import apart, are_pairs, are_plain, is_plain, parts_for
 from gradlite.backends.cpu.native.random import ELEMENTS, is_state
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
@@ -70,7 +70,7 @@ def _cut(x: Any, state: Any, rate: float, window: Pair, strides: Pair, padding: 
     c, shape, image = x.shape[-1], x.shape, (0, 0, 0)
     pixels = _rows_of_block(c)
     if is_pooling(window, strides, padding):
-        if tuple(window) != (2, 2) or tuple(strides) != (2, 2) or any(map(any, padding)) or x.ndim != 4:
+        if not are_pairs(window, strides, padding) or x.ndim != 4:
             return None
         image = (*x.shape[1:3], x.shape[1] // 2)
         pixels = x.shape[2] // 2
@@ -87,7 +87,7 @@ def _rows_of_block(c: int) -> int:
     return min(max(FEWEST_ROWS, BLOCK // c), MOST_ROWS)
 
 
-def _vectors(c: int, *vectors: Any) -> bool:
+def are_vectors(c: int, *vectors: Any) -> bool:
     """Whether these are float32 numbers for each channel, or None."""
     return are_plain(*vectors) and all(v is None or v.shape == (c,) for v in vectors)
 
@@ -105,22 +105,35 @@ def channel_statistics(x: Any, mean: Any, variance: Any) -> list[Launch]:
     c = x.shape[-1]
     rows, step = x.size // c, _rows_of_block(c)
     parts = min(parts_for(COST * 4 * x.size), -(-rows // step))
-    means, squares, room = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(28 * c * parts)
-    return [
-        Launch("normalization.statistics", parts, (rows, c, step, x, means, squares, room)),
-        Launch("normalization.merged_statistics", 1, (rows, c, step, parts, means, squares, mean, variance)),
-    ]
+    room, merging = statistics_of_parts(c, parts, mean, variance)
+    return [Launch("normalization.statistics", parts, (rows, c, step, x, *room)), merging]
+
+
+def statistics_of_parts(c: int, parts: int, mean: Any, variance: Any) -> tuple[tuple[Scratch, ...], Launch]:
+    """What bodies take that add up the statistics of a part: means, squared distances, rows seen, and room; and the
+    launch that makes of them the mean and the variance (c,) of all."""
+    means, squares, seen = Scratch(8 * c * parts), Scratch(8 * c * parts), Scratch(8 * parts)
+    merging = Launch("normalization.merged_statistics", 1, (c, parts, means, squares, seen, mean, variance))
+    return (means, squares, seen, Scratch(28 * c * parts)), merging
+
+
+def coefficients(
+    c: int, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, factor: float = 1.0
+) -> tuple[Scratch, Scratch, Launch]:
+    """Scale and shift (c,), by which a normalization with given statistics is x scale + shift, times a factor; and the
+    launch that computes them."""
+    scale, shift = Scratch(4 * c), Scratch(4 * c)
+    words = c, gamma, beta, mean, variance, float(epsilon), factor, scale, shift
+    return scale, shift, Launch("normalization.coefficients", 1, words)
 
 
 def _apply(
     cut: _Cut, gamma: Any, beta: Any, mean: Any, variance: Any, epsilon: float, y: Any, index: Any
 ) -> list[Launch]:
     """The launches of normalization with given statistics, pooling and dropout."""
-    c = cut.words[2]
-    scale, shift = Scratch(4 * c), Scratch(4 * c)
-    words = c, gamma, beta, mean, variance, float(epsilon), cut.factor, scale, shift
+    scale, shift, factors = coefficients(cut.words[2], gamma, beta, mean, variance, epsilon, cut.factor)
     given = *cut.words, scale, shift, cut.state, cut.threshold, y, index, *cut.room(0, True)
-    return [Launch("normalization.coefficients", 1, words), Launch("normalization.apply", cut.parts, given)]
+    return [factors, Launch("normalization.apply", cut.parts, given)]
 
 
 _NO_POOLING: dict[str, Any] = {"window": (1, 1), "strides": (1, 1), "padding": ((0, 0), (0, 0))}
@@ -149,7 +162,7 @@ def batch_norm_max_pool2d_dropout(
 ) -> Plan | None:
     """Statistics, then the rest."""
     cut = _cut(x, state, rate, window, strides, padding)
-    if cut is None or not _vectors(x.shape[-1], gamma, beta):
+    if cut is None or not are_vectors(x.shape[-1], gamma, beta):
         return None
     c = x.shape[-1]
     outs = _outs(None if out is None else out[:3], (cut.shape, (c,), (c,)), x, gamma, beta)
@@ -178,7 +191,7 @@ def batch_norm_apply_max_pool2d_dropout(
 ) -> Plan | None:
     """One pass."""
     cut = _cut(x, state, rate, window, strides, padding)
-    if cut is None or mean is None or variance is None or not _vectors(x.shape[-1], gamma, beta, mean, variance):
+    if cut is None or mean is None or variance is None or not are_vectors(x.shape[-1], gamma, beta, mean, variance):
         return None
     outs = _outs(None if out is None else out[:1], (cut.shape,), x, gamma, beta, mean, variance)
     index = _index(cut, None if out is None else out[1])
@@ -211,7 +224,7 @@ def batch_norm_max_pool2d_dropout_gradient(
         or activation not in (None, "relu")
         or mean is None
         or variance is None
-        or not _vectors(x.shape[-1], gamma, mean, variance)
+        or not are_vectors(x.shape[-1], gamma, mean, variance)
     ):
         return None
     # One row is its own mean: its gradient is exactly 0, which sums of rounded factors miss.

@@ -30,6 +30,11 @@ def are_plain(*arrays: Any, dtype: Any = FLOAT32) -> bool:
     return all(a is None or is_plain(a, dtype) for a in arrays)
 
 
+def are_pairs(window: Any, strides: Any, padding: Any) -> bool:
+    """Whether a pooling takes 2 x 2 pixels side by side."""
+    return tuple(window) == tuple(strides) == (2, 2) and not any(map(any, padding))
+
+
 def same_size(*arrays: Any) -> bool:
     """Whether all arrays (None counts as one) have as many elements."""
     return len({a.size for a in arrays if a is not None}) == 1

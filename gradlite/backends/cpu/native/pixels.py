@@ -23,7 +23,7 @@ Vectors = list[Any]
 
 def group_width(target: Target) -> int:
     """The most channels of a group."""
-    return target.lanes * target.wide_vectors
+    return target.lanes * target.group_vectors
 
 
 class _Group:
@@ -121,7 +121,7 @@ def column_sums(module: ir.Module, target: Target) -> None:
         group.store(found[:n], sums)
         group.store(found[n:], squares)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def affine(module: ir.Module, target: Target, dropped: bool) -> None:
@@ -141,7 +141,34 @@ def affine(module: ir.Module, target: Target, dropped: bool) -> None:
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
+
+
+def finish(module: ir.Module, target: Target, moved: bool) -> None:
+    """``gradlite_finish(pixels, width, stride, y, bias, relu)``: y += bias, rectified where ``relu`` is not 0;
+    ``_affine(..., scale, offset)``: then times scale, plus offset."""
+    emit = Emitter(module, target, "gradlite_finish" + "_affine" * moved, 8 if moved else 6)
+    pixels, width, stride = emit.arguments[:3]
+    y, bias, *factors = (emit.pointer(emit.arguments[i]) for i in ((3, 4, 6, 7) if moved else (3, 4)))
+    rectified = emit.builder.icmp_signed("!=", emit.arguments[5], emit.integer(0))
+    floor = emit.select(rectified, emit.zero(), emit.constant(float("-inf")))
+
+    def case(group: _Group) -> None:
+        biases, vectors = group.load(bias), [group.load(factor) for factor in factors]
+
+        def body(pixel: Any, _: Vectors) -> Vectors:
+            place = emit.at(y, emit.multiply(pixel, stride))
+            values = [emit.plus(v, b) for v, b in zip(group.load(place), biases)]
+            # NaN is not below the floor, and stays.
+            values = [emit.select(emit.builder.fcmp_ordered("<=", v, floor), floor, v) for v in values]
+            if moved:
+                values = [emit.fma(v, a, b) for v, a, b in zip(values, *vectors)]
+            group.store(values, place)
+            return []
+
+        emit.loop(pixels, [], body)
+
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def affine_pooled(module: ir.Module, target: Target, dropped: bool) -> None:
@@ -173,7 +200,7 @@ def affine_pooled(module: ir.Module, target: Target, dropped: bool) -> None:
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def gradient_sums(module: ir.Module, target: Target, pooled: bool, dropped: bool) -> None:
@@ -207,7 +234,7 @@ def gradient_sums(module: ir.Module, target: Target, pooled: bool, dropped: bool
         group.store(found[:n], sums)
         group.store(found[n:], products)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: bool, masked: bool) -> None:
@@ -241,12 +268,14 @@ def gradient_apply(module: ir.Module, target: Target, pooled: bool, dropped: boo
 
         emit.loop(pixels, [], body)
 
-    _by_group(emit, width, target.wide_vectors, case)
+    _by_group(emit, width, target.group_vectors, case)
 
 
 def generate(module: ir.Module, target: Target) -> None:
     """Write all of them into ``module``."""
     column_sums(module, target)
+    for moved in (False, True):
+        finish(module, target, moved)
     for dropped in (False, True):
         affine(module, target, dropped)
         affine_pooled(module, target, dropped)

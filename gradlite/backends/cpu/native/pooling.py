@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.native.launches import Launch, Plan, Scratch
-from gradlite.backends.cpu.native.operands import are_plain, is_plain, parts_for
+from gradlite.backends.cpu.native.operands import are_pairs, are_plain, is_plain, parts_for
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
 
 UINT8 = np.dtype(np.uint8)
@@ -51,8 +51,7 @@ def max_pool2d(x: Any, *, window: Pair, strides: Pair, padding: Padding, out: An
     if y is None or index is None or not _is_usable(x.shape, window, shape):
         return None
     parts = _parts(shape, window, shape[0] * shape[1])
-    pairs = tuple(window) == tuple(strides) == (2, 2) and not any(map(any, padding))
-    if pairs:
+    if are_pairs(window, strides, padding):
         room = Scratch(8 * shape[3] * parts)
         return Plan((y, index), [Launch("pooling.largest_of_pairs", parts, (*words, x, y, index, room))])
     return Plan((y, index), [Launch("pooling.largest", parts, (*words, x, y, index))])

@@ -19,9 +19,18 @@ def column_sum(x: Any, *, out: Any = None) -> Plan | None:
         return None
     out = np.empty((columns,), np.float32) if out is None else out
     parts = parts_for(4 * x.size)
-    totals, blocks = Scratch(8 * parts * columns), Scratch(4 * parts * columns)
-    first = Launch("reductions.column_sums", parts, (x.size // columns, columns, x, totals, blocks))
-    return Plan(out, [first, Launch("reductions.sum_of_parts", 1, (columns, parts, totals, out))])
+    room, adding = sums_of_parts(columns, parts, out)
+    return Plan(out, [Launch("reductions.column_sums", parts, (x.size // columns, columns, x, *room)), *adding])
+
+
+def sums_of_parts(columns: int, parts: int, out: Any) -> tuple[tuple[Any, ...], list[Launch]]:
+    """What bodies take that add up the columns of a part: totals, and room for a row; and the launch that makes of them
+    the sums (columns,) of all. Nothing where ``out`` is None."""
+    if out is None:
+        return (None, None), []
+    totals = Scratch(8 * parts * columns)
+    adding = Launch("reductions.sum_of_parts", 1, (columns, parts, totals, out))
+    return (totals, Scratch(4 * parts * columns)), [adding]
 
 
 PLANS = (column_sum,)

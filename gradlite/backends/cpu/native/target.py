@@ -17,8 +17,7 @@ class Target(NamedTuple):
         tile_rows: rows of a product's tile, and
         tile_vectors: vectors in each row: as many sums as the registers hold beside one row of factors, and enough
             for two multiply-adds a cycle of four cycles each.
-        wide_rows: rows of a tile for right factors that are read where they lie, and
-        wide_vectors: vectors in its rows: a longer piece of each row of memory.
+        group_vectors: vectors of channels that a pass along pixels holds factors and sums of.
     """
 
     cpu: str
@@ -26,8 +25,7 @@ class Target(NamedTuple):
     lanes: int
     tile_rows: int
     tile_vectors: int
-    wide_rows: int
-    wide_vectors: int
+    group_vectors: int
 
     def whole(self, channels: int) -> int:
         """Channels padded to whole vectors."""
@@ -38,16 +36,11 @@ class Target(NamedTuple):
         """Numbers in a row of a product's tile."""
         return self.lanes * self.tile_vectors
 
-    @property
-    def wide_columns(self) -> int:
-        """Numbers in a row of a wide tile."""
-        return self.lanes * self.wide_vectors
-
 
 # Processors that can be asked for by name, to try on one machine what another would run.
 _NAMED = {
-    "avx2": Target("haswell", "+avx2,+fma,+f16c,+bmi,+bmi2", 8, 6, 2, 6, 2),
-    "sse2": Target("x86-64", "+sse2", 4, 4, 2, 4, 2),
+    "avx2": Target("haswell", "+avx2,+fma,+f16c,+bmi,+bmi2", 8, 6, 2, 2),
+    "sse2": Target("x86-64", "+sse2", 4, 4, 2, 2),
 }
 
 
@@ -68,9 +61,9 @@ def host_target() -> Target:
     available = llvm.get_host_cpu_features()
     cpu, features = llvm.get_host_cpu_name(), available.flatten()
     if available.get("avx512f"):
-        return Target(cpu, features, 16, 8, 2, 4, 4)
+        return Target(cpu, features, 16, 8, 2, 4)
     if available.get("avx2") and available.get("fma"):
-        return Target(cpu, features, 8, 6, 2, 6, 2)
+        return Target(cpu, features, 8, 6, 2, 2)
     if llvm.get_process_triple().startswith(("aarch64", "arm64")):
-        return Target(cpu, features, 4, 8, 2, 4, 4)
-    return Target(cpu, features, 4, 4, 2, 4, 2)
+        return Target(cpu, features, 4, 8, 2, 4)
+    return Target(cpu, features, 4, 4, 2, 2)

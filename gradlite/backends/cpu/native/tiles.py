@@ -15,14 +15,17 @@ from llvmlite import ir
 from gradlite.backends.cpu.native.emit import Emitter
 from gradlite.backends.cpu.native.target import Target
 
+# Numbers in a cache line.
+LINE = 16
+
 
 def product_tile(module: ir.Module, target: Target) -> None:
     """``gradlite_product_tile(rows, columns, k, a, a_row, a_k, b, b_k, c, c_row, accumulate, pieces, a_piece,
     b_piece)``.
 
     c (rows, columns) = or += a (rows, k) times b (k, columns), where a's element (i, l) is at ``i * a_row + l * a_k``,
-    b's rows are ``b_k`` apart and padded to whole vectors, and c's rows ``c_row`` apart. At most a tile of the target,
-    or a wide one. Only c's own columns are touched. The sum goes over so many ``pieces`` of length k, each ``a_piece``
+    b's rows are ``b_k`` apart and padded to whole vectors, and c's rows ``c_row`` apart. At most a tile of the target.
+    Only c's own columns are touched. The sum goes over so many ``pieces`` of length k, each ``a_piece``
     and ``b_piece`` behind the one before: the rows of a convolution's window.
     """
     emit = Emitter(module, target, "gradlite_product_tile", 14)
@@ -72,7 +75,6 @@ def product_tile(module: ir.Module, target: Target) -> None:
                     emit.store(sums[i * n + j], places[i][j])
 
     shapes = {(m, n) for m in range(1, target.tile_rows + 1) for n in range(1, target.tile_vectors + 1)}
-    shapes |= {(m, n) for m in range(1, target.wide_rows + 1) for n in range(1, target.wide_vectors + 1)}
     emit.choose(
         which,
         {
@@ -85,6 +87,22 @@ def product_tile(module: ir.Module, target: Target) -> None:
     emit.finish()
 
 
+def prefetch(module: ir.Module, target: Target) -> None:
+    """``gradlite_prefetch(start, numbers)``: ask for the cache lines of so many numbers, at least one of them."""
+    emit = Emitter(module, target, "gradlite_prefetch", 2)
+    start, numbers = emit.arguments
+    lines = emit.builder.udiv(emit.add(numbers, LINE - 1), emit.integer(LINE))
+    pointer = emit.pointer(start)
+
+    def body(i: Any, _: list[Any]) -> list[Any]:
+        emit.prefetch(emit.at(pointer, emit.multiply(i, LINE)))
+        return []
+
+    emit.loop(lines, [], body)
+    emit.finish()
+
+
 def generate(module: ir.Module, target: Target) -> None:
     """Write all tiles into ``module``."""
     product_tile(module, target)
+    prefetch(module, target)

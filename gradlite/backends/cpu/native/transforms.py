@@ -9,7 +9,7 @@ of neighbouring channels.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -123,10 +123,17 @@ def _linear(matrix: np.ndarray) -> Transform:
     return transform
 
 
-def _both_axes(e: Emitter, transform: Transform, tile: list[list[Any]]) -> list[list[Any]]:
-    """A transform of all columns of a tile, then of all rows."""
-    columns = [transform(e, column) for column in zip(*tile)]
-    return [transform(e, row) for row in zip(*columns)]
+def _both_axes(
+    e: Emitter, transform: Transform, size: int, number: Callable[[int, int], Any]
+) -> Iterator[tuple[int, list[Any]]]:
+    """A transform of all columns of a tile (size, size), then of all rows: one after the other, each with its place.
+
+    ``number(r, q)`` loads one of the tile. A column is loaded when its turn has come, and a row may be written before
+    the next is computed: so most of what lies between fits in registers.
+    """
+    columns = [transform(e, [number(r, q) for r in range(size)]) for q in range(size)]
+    for place, row in enumerate(zip(*columns)):
+        yield place, transform(e, row)
 
 
 def _input_transform(module: ir.Module, target: Target, algorithm: Algorithm) -> None:
@@ -160,54 +167,84 @@ def _planes_from_tile(
 
     def body(i: Any, _: list[Any]) -> list[Any]:
         shift = emit.multiply(i, emit.lanes)
-        places = [[emit.add(emit.multiply(row, r), emit.multiply(column, q)) for q in range(size)] for r in range(size)]
-        tile = [[emit.load(emit.at(start, emit.add(place, shift))) for place in line] for line in places]
-        values = [value for line in _both_axes(emit, transform, tile) for value in line]
-        for number, value in enumerate(values):
-            emit.store(value, emit.at(target, emit.add(emit.multiply(planes[1], number), shift)))
+
+        def number(r: int, q: int) -> Any:
+            place = emit.add(emit.multiply(row, r), emit.multiply(column, q))
+            return emit.load(emit.at(start, emit.add(place, shift)))
+
+        for r, line in _both_axes(emit, transform, size, number):
+            for q, value in enumerate(line):
+                plane = emit.multiply(planes[1], r * len(line) + q)
+                emit.store(value, emit.at(target, emit.add(plane, shift)))
         return []
 
     emit.loop(vectors, [], body)
     emit.finish()
 
 
-def _tile_from_planes(emit: Emitter, source: tuple[Any, Any, Any], size: int, transform: Transform) -> list[list[Any]]:
+def _tile_from_planes(
+    emit: Emitter, source: tuple[Any, Any, Any], size: int, transform: Transform
+) -> Iterator[tuple[int, list[Any]]]:
     """Load a number from each plane at a shift, and transform."""
     start, plane, shift = source
-    tile = [
-        [emit.load(emit.at(start, emit.add(emit.multiply(plane, r * size + q), shift))) for q in range(size)]
-        for r in range(size)
-    ]
-    return _both_axes(emit, transform, tile)
+
+    def number(r: int, q: int) -> Any:
+        return emit.load(emit.at(start, emit.add(emit.multiply(plane, r * size + q), shift)))
+
+    return _both_axes(emit, transform, size, number)
 
 
-def _result_transform(module: ir.Module, target: Target, algorithm: Algorithm) -> None:
-    """``gradlite_winograd{m}_results(channels, m, plane, bias, relu, y, row, pixel)``: A^T m A + bias of a tile of y.
+# What a tile of results goes through before it is written, and what that adds to the name.
+BEHIND = ("", "_affine", "_pooled")
 
-    Beyond ``channels`` nothing of y is touched; m and bias are padded to whole vectors.
+
+def _result_transform(module: ir.Module, target: Target, algorithm: Algorithm, behind: str) -> None:
+    """``gradlite_winograd{m}_results(channels, m, plane, bias, relu, scale, offset, y, row, pixel)``: A^T m A + bias of
+    a tile of y.
+
+    ``_affine``: then times scale, plus offset; ``_pooled``: then the first largest of each 2 x 2 pixels, or the first
+    NaN. Beyond ``channels`` nothing of y is touched; m, bias, scale and offset are padded to whole vectors.
     """
-    emit = Emitter(module, target, f"gradlite_winograd{algorithm.outputs}_results", 8)
-    channels, m, plane, bias, relu, y, row, pixel = emit.arguments
+    emit = Emitter(module, target, f"gradlite_winograd{algorithm.outputs}_results{behind}", 10)
+    channels, m, plane, bias, relu, scale, offset, y, row, pixel = emit.arguments
     m, y, builder = emit.pointer(m), emit.pointer(y), emit.builder
     vectors = builder.udiv(emit.add(channels, emit.lanes - 1), emit.integer(emit.lanes))
-    bias = emit.pointer(bias)
+    bias, scale, offset = emit.pointer(bias), emit.pointer(scale), emit.pointer(offset)
     floor = builder.select(builder.icmp_signed("!=", relu, emit.integer(0)), emit.zero(), emit.constant(float("-inf")))
 
     def body(i: Any, _: list[Any]) -> list[Any]:
         shift = emit.multiply(i, emit.lanes)
         mask = emit.mask(builder.sub(channels, shift))
         added = emit.load(emit.at(bias, shift))
-        for r, line in enumerate(_tile_from_planes(emit, (m, plane, shift), algorithm.size, algorithm.results)):
+        a, b = (emit.load(emit.at(factor, shift)) for factor in (scale, offset)) if behind else (None, None)
+        upper: list[Any] = []
+        for r, line in _tile_from_planes(emit, (m, plane, shift), algorithm.size, algorithm.results):
+            line = [emit.plus(value, added) for value in line]
+            # NaN is not below the floor, and stays.
+            line = [emit.select(builder.fcmp_ordered("<", value, floor), floor, value) for value in line]
+            if behind:
+                line = [emit.fma(value, a, b) for value in line]
+            if behind == "_pooled":
+                if r % 2 == 0:
+                    upper = line
+                    continue
+                r //= 2
+                line = [_largest(emit, upper[q : q + 2] + line[q : q + 2]) for q in range(0, len(line), 2)]
             for q, value in enumerate(line):
-                value = emit.plus(value, added)
-                # NaN is not below the floor, and stays.
-                value = builder.select(builder.fcmp_ordered("<", value, floor), floor, value)
                 place = emit.add(emit.add(emit.multiply(row, r), emit.multiply(pixel, q)), shift)
                 emit.store_masked(value, emit.at(y, place), mask)
         return []
 
     emit.loop(vectors, [], body)
     emit.finish()
+
+
+def _largest(emit: Emitter, values: Sequence[Any]) -> Any:
+    """The first of the largest values, or the first NaN."""
+    best, *others = values
+    for value in others:
+        best = emit.select(emit.above(value, best), value, best)
+    return best
 
 
 def _kernel_gradient(module: ir.Module, target: Target, algorithm: Algorithm) -> None:
@@ -221,7 +258,7 @@ def _kernel_gradient(module: ir.Module, target: Target, algorithm: Algorithm) ->
     def body(i: Any, _: list[Any]) -> list[Any]:
         shift = emit.multiply(i, emit.lanes)
         mask = emit.mask(builder.sub(channels, shift))
-        for r, line in enumerate(_tile_from_planes(emit, (u, plane, shift), algorithm.size, transform)):
+        for r, line in _tile_from_planes(emit, (u, plane, shift), algorithm.size, transform):
             for q, value in enumerate(line):
                 place = emit.add(emit.add(emit.multiply(row, r), emit.multiply(tap, q)), shift)
                 emit.store_masked(value, emit.at(w, place), mask)
@@ -234,5 +271,7 @@ def _kernel_gradient(module: ir.Module, target: Target, algorithm: Algorithm) ->
 def generate(module: ir.Module, target: Target) -> None:
     """Write the transforms of all algorithms into ``module``."""
     for algorithm in ALGORITHMS.values():
-        for write in (_input_transform, _gradient_transform, _kernel_transform, _result_transform, _kernel_gradient):
+        for write in (_input_transform, _gradient_transform, _kernel_transform, _kernel_gradient):
             write(module, target, algorithm)
+        for behind in BEHIND:
+            _result_transform(module, target, algorithm, behind)

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 from gradlite.backends.cpu import parallel
-from gradlite.backends.cpu.native.direct import Window
+from gradlite.backends.cpu.native.direct import AS_IT_IS, Before, Behind, Window
 from gradlite.backends.cpu.native.launches import Launch, Scratch
+from gradlite.backends.cpu.native.reductions import sums_of_parts
 from gradlite.backends.cpu.native.target import host_target
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
 CHANNELS = range(16, 257)
 # Numbers of one position's planes, inputs and products together: the planes of a block stay in the second-level cache.
-PLANE_NUMBERS = 4096
+PLANE_NUMBERS = 2048
 # Tiles may reach over the edge of an image by so much that this part of them is left.
 LEAST_COVERED = 0.6
 # Planes at distances of powers of two would all want the same few lines of the first-level cache.
@@ -33,16 +34,20 @@ def outputs_of_tiles(window: Window) -> int:
     return m if window.oh * window.ow >= LEAST_COVERED * covered else 0
 
 
-def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, bias: Any, relu: bool, y: Any) -> list[Launch]:
+def convolve(
+    m: int, window: Window, x: Any, w: Any, turned: bool, behind: Behind, y: Any, before: Before = AS_IT_IS
+) -> list[Launch]:
     """The convolution of x with w (3, 3, c, f); ``turned``: with w (3, 3, f, c) turned round and transposed."""
     c, f = window.c, window.f
-    u = Scratch(4 * _positions(m) * c * host_target().whole(f))
+    u = Scratch(4 * _positions(m) * (c * host_target().whole(f) + GAP))
     tap_numbers = 9 * host_target().whole(f)
     kernel_parts = min(parallel.get_num_threads(), c)
     row = _Rows(m, window)
-    block_numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + host_target().whole(f) + m * m * f
+    numbers = _positions(m) * (row.plane(c) + row.plane(f)) + row.strip(c) + 3 * host_target().whole(f) + m * m * f
     w_c, w_f = (f, c) if turned else (c, f)
-    words = (m, *_shape(window), x, u, bias, relu, y, row.block, Scratch(4 * row.parts * block_numbers), block_numbers)
+    statistics, merging = behind.statistics(f, row.parts)
+    room = Scratch(4 * row.parts * numbers), numbers
+    words = (m, *_shape(window), x, u, *behind[:5], y, row.block, *room, *statistics, *before)
     return [
         Launch(
             "winograd.kernel",
@@ -50,19 +55,26 @@ def convolve(m: int, window: Window, x: Any, w: Any, turned: bool, bias: Any, re
             (m, w_c, w_f, w, turned, u, Scratch(4 * kernel_parts * tap_numbers), tap_numbers),
         ),
         Launch("winograd.convolve", row.parts, words),
+        *merging,
     ]
 
 
-def correlate(m: int, window: Window, x: Any, gradient: Any, dw: Any) -> list[Launch]:
-    """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output."""
+def correlate(
+    m: int, window: Window, x: Any, gradient: Any, dw: Any, db: Any = None, before: Before = AS_IT_IS
+) -> list[Launch]:
+    """The gradient of the kernel, dw (3, 3, c, f), from x and the gradient of the convolution's output; and the sums of
+    the latter, db (f,)."""
     c, f = window.c, window.f
     row = _Rows(m, window)
-    du = Scratch(4 * row.parts * _positions(m) * c * host_target().whole(f))
+    du = Scratch(4 * row.parts * _positions(m) * (c * host_target().whole(f) + GAP))
     numbers = _positions(m) * (row.plane(c) + row.plane(f)) + max(row.strip(c), row.strip(f))
-    words = (m, *_shape(window), x, gradient, du, row.block, Scratch(4 * row.parts * numbers), numbers)
+    sums, adding = sums_of_parts(f, row.parts, db)
+    room = Scratch(4 * row.parts * numbers), numbers
+    words = (m, *_shape(window), x, gradient, du, row.block, *room, *sums, *before)
     return [
         Launch("winograd.correlate", row.parts, words),
         Launch("winograd.kernel_gradient", min(parallel.get_num_threads(), c), (m, c, f, du, row.parts, dw)),
+        *adding,
     ]
 
 

@@ -20,6 +20,8 @@ from numba.extending import intrinsic
 FAST_MATH = {"contract", "nsz"}
 FAST_SUMS = FAST_MATH | {"reassoc"}
 
+FLOAT, DOUBLE = 4, 8  # bytes
+
 BODIES: dict[str, Callable[[int, int, Any], None]] = {}
 
 
@@ -114,6 +116,14 @@ def copy(source: int, target: int, count: int) -> None:
 def clear(target: int, count: int) -> None:
     """Set so many float32 numbers to 0."""
     taken = floats(target, count)
+    for i in range(count):
+        taken[i] = 0.0
+
+
+@helper
+def clear_doubles(target: int, count: int) -> None:
+    """Set so many float64 numbers to 0."""
+    taken = doubles(target, count)
     for i in range(count):
         taken[i] = 0.0
 

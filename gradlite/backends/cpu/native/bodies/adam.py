@@ -6,9 +6,9 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.native.bodies import body, floats, helper, integers, larger, lines, real
-
-FLOAT = 4  # bytes
+from gradlite.backends.cpu.native.bodies import body, copy, floats, helper, integers, larger, lines, real, share
+from gradlite.backends.cpu.native.bodies.products import COLUMNS, FLOAT, ROWS, add_columns, prefetch, tile
+from gradlite.backends.cpu.native.bodies.products import pack as pack_panel
 
 
 @helper
@@ -70,6 +70,46 @@ def adam_segments(part: int, parts: int, words: Any) -> None:
             m, v = words[10 + 5 * run] + offset, words[11 + 5 * run] + offset
             adam_step(stop - start, p, g, m, v, 0, rate, betas)
         position += n
+
+
+@body
+def weight_gradient_adam(part: int, parts: int, words: Any) -> None:
+    """The gradient of a dense layer's kernel, x (k, m) transposed times g (k, n), masked by y > 0 where there is a y;
+    the sums of g's columns; and the update of the kernel.
+
+    Words: m, n, k, x, g, y, sums, parameter, m, v, learning_rate, step, beta_1, beta_2, epsilon, scratch, its size a
+    part. Parts take rows of the kernel, a tile's at a time.
+    """
+    m, n, k, x, g, y, sums = words[0], words[1], words[2], words[3], words[4], words[5], words[6]
+    betas = real(words[12]), real(words[13]), real(words[14])
+    rate = adam_rate(words[10], words[11], betas[0], betas[1])
+    packed = words[15] + FLOAT * part * words[16]
+    panels = (n + COLUMNS - 1) // COLUMNS
+    left = packed + FLOAT * panels * k * COLUMNS
+    dw = left + FLOAT * ROWS * k
+    for p in range(panels):
+        columns, panel = min(COLUMNS, n - p * COLUMNS), packed + FLOAT * p * k * COLUMNS
+        pack_panel(panel, COLUMNS, g, y, 0, k, n, p * COLUMNS, columns, 1)
+        if part == 0:
+            add_columns(sums + FLOAT * p * COLUMNS, panel, COLUMNS, k, columns, False)
+    first, last = share((m + ROWS - 1) // ROWS, part, parts)
+    for t in range(first, last):
+        rows = min(ROWS, m - t * ROWS)
+        offset = FLOAT * t * ROWS * n
+        following = min(ROWS, m - (t + 1) * ROWS) * n if t + 1 < last else 0
+        # The rows of x are far apart, perhaps by a power of two: side by side they stay in cache for all panels.
+        for row in range(k):
+            copy(x + FLOAT * (row * m + t * ROWS), left + FLOAT * row * ROWS, rows)
+        for p in range(panels):
+            columns, panel = min(COLUMNS, n - p * COLUMNS), packed + FLOAT * p * k * COLUMNS
+            tile(rows, columns, k, left, 1, ROWS, panel, COLUMNS, dw + FLOAT * p * COLUMNS, n, 0, 1, 0, 0)
+            # What the next rows' update will read comes from memory while this tile is computed.
+            start, stop = lines(following, p, panels)
+            if start < stop:
+                ahead = offset + FLOAT * (ROWS * n + start)
+                for array in range(7, 10):
+                    prefetch(words[array] + ahead, stop - start)
+        adam_step(rows * n, words[7] + offset, dw, words[8] + offset, words[9] + offset, 0, rate, betas)
 
 
 @body

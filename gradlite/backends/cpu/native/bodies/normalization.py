@@ -10,13 +10,25 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.native.bodies import body, doubles, external, floats, helper, real, share
+from gradlite.backends.cpu.native.bodies import (
+    DOUBLE,
+    FLOAT,
+    body,
+    clear_doubles,
+    doubles,
+    external,
+    floats,
+    helper,
+    real,
+    share,
+)
 from gradlite.backends.cpu.native.bodies.random import COUNTERS, ELEMENTS, draw_kept
 from gradlite.backends.cpu.native.pixels import group_width
 from gradlite.backends.cpu.native.target import host_target
 
-FLOAT, DOUBLE = 4, 8  # bytes
 GROUP = group_width(host_target())
+# Rows of a block whose sums are float32.
+MOST_ROWS = 128
 
 column_sums = external("gradlite_column_sums", 7)
 affine = external("gradlite_affine", 8)
@@ -35,14 +47,6 @@ gradient_apply_masked = external("gradlite_gradient_apply_masked", 12)
 gradient_apply_dropped_masked = external("gradlite_gradient_apply_dropped_masked", 12)
 gradient_apply_pooled_masked = external("gradlite_gradient_apply_pooled_masked", 12)
 gradient_apply_pooled_dropped_masked = external("gradlite_gradient_apply_pooled_dropped_masked", 12)
-
-
-@helper
-def clear(address: int, n: int) -> None:
-    """Zeros for n float64 numbers."""
-    values = doubles(address, n)
-    for i in range(n):
-        values[i] = 0.0
 
 
 @helper
@@ -67,64 +71,76 @@ def sums_about(pixels: int, c: int, x: int, shift: int, sums: int, squares: int)
         column_sums(pixels, width, c, x + at, shift + at, sums + at, squares + at)
 
 
-@body
-def statistics(part: int, parts: int, words: Any) -> None:
-    """Words: rows, c, rows of a block, x, means and squared distances from them (float64, a row a part), room (28 bytes
-    a channel and part).
+@helper
+def add_block(seen: float, n: int, c: int, x: int, mean_at: int, m2_at: int, room: int) -> float:
+    """Add n rows of x to the mean and the squared distances from it (float64) of the ``seen`` before; how many are seen
+    now. ``room`` is 28 bytes a channel.
 
     Blocks are centred on the mean so far, the first on its own. That is as good as centring each on its own mean: where
     the two are far apart, so is the block from what came before, and the variance is as large.
     """
-    rows, c, step = words[0], words[1], words[2]
-    mean_at, m2_at = words[4] + DOUBLE * part * c, words[5] + DOUBLE * part * c
-    block_mean_at = words[6] + 28 * part * c
-    block_m2_at = block_mean_at + DOUBLE * c
+    block_m2_at = room + DOUBLE * c
     shift_at = block_m2_at + DOUBLE * c
     sums_at = shift_at + FLOAT * c
     squares_at = sums_at + FLOAT * c
-    clear(mean_at, c)
-    clear(m2_at, c)
-    mean, block_mean, block_m2 = doubles(mean_at, c), doubles(block_mean_at, c), doubles(block_m2_at, c)
+    mean, block_mean, block_m2 = doubles(mean_at, c), doubles(room, c), doubles(block_m2_at, c)
     shift, sums, squares = floats(shift_at, c), floats(sums_at, c), floats(squares_at, c)
+    for j in range(c):
+        shift[j] = np.float32(mean[j])
+    if seen == 0:
+        sums_about(n, c, x, shift_at, sums_at, squares_at)
+        for j in range(c):
+            shift[j] = sums[j] / np.float32(n)
+    sums_about(n, c, x, shift_at, sums_at, squares_at)
+    share_of_one = 1.0 / n
+    for j in range(c):
+        distance = np.float64(sums[j]) * share_of_one
+        block_mean[j] = np.float64(shift[j]) + distance
+        block_m2[j] = np.float64(squares[j]) - np.float64(sums[j]) * distance
+    merge(seen, mean_at, m2_at, np.float64(n), room, block_m2_at, c)
+    return seen + n
+
+
+@helper
+def add_rows_in_blocks(seen: float, rows: int, c: int, x: int, mean_at: int, m2_at: int, room: int) -> float:
+    """The same for any number of rows."""
+    for block in range((rows + MOST_ROWS - 1) // MOST_ROWS):
+        n = min(MOST_ROWS, rows - block * MOST_ROWS)
+        seen = add_block(seen, n, c, x + FLOAT * block * MOST_ROWS * c, mean_at, m2_at, room)
+    return seen
+
+
+@body
+def statistics(part: int, parts: int, words: Any) -> None:
+    """Words: rows, c, rows of a block, x, means and squared distances from them (float64, a row a part), rows seen
+    (float64, one a part), room (28 bytes a channel and part)."""
+    rows, c, step = words[0], words[1], words[2]
+    mean_at, m2_at, room = words[4] + DOUBLE * part * c, words[5] + DOUBLE * part * c, words[7] + 28 * part * c
+    clear_doubles(mean_at, c)
+    clear_doubles(m2_at, c)
     first, last = share((rows + step - 1) // step, part, parts)
     seen = 0.0
     for block in range(first, last):
         n = min(step, rows - block * step)
-        x = words[3] + FLOAT * block * step * c
-        for j in range(c):
-            shift[j] = np.float32(mean[j])
-        if block == first:
-            sums_about(n, c, x, shift_at, sums_at, squares_at)
-            for j in range(c):
-                shift[j] = sums[j] / np.float32(n)
-        sums_about(n, c, x, shift_at, sums_at, squares_at)
-        share_of_one = 1.0 / n
-        for j in range(c):
-            distance = np.float64(sums[j]) * share_of_one
-            block_mean[j] = np.float64(shift[j]) + distance
-            block_m2[j] = np.float64(squares[j]) - np.float64(sums[j]) * distance
-        merge(seen, mean_at, m2_at, np.float64(n), block_mean_at, block_m2_at, c)
-        seen += n
+        seen = add_block(seen, n, c, words[3] + FLOAT * block * step * c, mean_at, m2_at, room)
+    doubles(words[6], parts)[part] = seen
 
 
 @body
 def merged_statistics(part: int, parts: int, words: Any) -> None:
-    """Words: rows, c, rows of a block, parts, their means and squared distances, mean, variance."""
-    rows, c, step, count = words[0], words[1], words[2], words[3]
-    blocks = (rows + step - 1) // step
+    """Words: c, parts, their means and squared distances, rows that they saw, mean, variance."""
+    c, count, numbers = words[0], words[1], doubles(words[4], words[1])
     seen = 0.0
     for p in range(count):
-        first, last = share(blocks, p, count)
-        n = np.float64(min(last * step, rows) - first * step)
-        if p > 0 and n > 0:
+        if p > 0 and numbers[p] > 0:
             at = DOUBLE * p * c
-            merge(seen, words[4], words[5], n, words[4] + at, words[5] + at, c)
-        seen += n
-    means, m2 = doubles(words[4], c), doubles(words[5], c)
-    mean, variance = floats(words[6], c), floats(words[7], c)
+            merge(seen, words[2], words[3], numbers[p], words[2] + at, words[3] + at, c)
+        seen += numbers[p]
+    means, m2 = doubles(words[2], c), doubles(words[3], c)
+    mean, variance = floats(words[5], c), floats(words[6], c)
     for j in range(c):
         mean[j] = np.float32(means[j])
-        variance[j] = np.float32(m2[j] / rows)
+        variance[j] = np.float32(m2[j] / seen)
 
 
 @helper
@@ -208,7 +224,7 @@ def sums_of_gradient(part: int, parts: int, words: Any) -> None:
     mean, g, index, state, threshold = words[7], words[8], words[9], words[10], words[11]
     totals, sums_at = words[12] + DOUBLE * 2 * c * part, words[13] + words[14] * part
     room = sums_at + 2 * FLOAT * c
-    clear(totals, 2 * c)
+    clear_doubles(totals, 2 * c)
     wide, sums = doubles(totals, 2 * c), floats(sums_at, 2 * c)
     first, last = share((total + pixels - 1) // pixels, part, parts)
     for unit in range(first, last):

@@ -10,11 +10,10 @@ from gradlite.backends.cpu.native.target import host_target
 ROWS = host_target().tile_rows
 COLUMNS = host_target().tile_columns
 LANES = host_target().lanes
-WIDE_ROWS = host_target().wide_rows
-WIDE_COLUMNS = host_target().wide_columns
 FLOAT = 4  # bytes
 
 tile = external("gradlite_product_tile", 14)
+prefetch = external("gradlite_prefetch", 2)
 
 
 @helper
@@ -88,14 +87,14 @@ def product(part: int, parts: int, words: Any) -> None:
 
     Words: m, n, k, a, a_row, a_k, b, b_k, b_column, y, c, c_row, bias, relu, sums, packed, depth, width, by_rows,
     in_place, turned. Parts take columns, panels at a time, or rows; a pass packs ``depth`` rows and ``width`` columns
-    of b. ``in_place``: whole panels of b are read where they lie, in wide tiles. ``turned``: c is written transposed,
+    of b. ``in_place``: whole panels of b are read where they lie. ``turned``: c is written transposed,
     (n, m), without the bias and what follows it.
     """
     m, n, k, a, a_row, a_k = words[0], words[1], words[2], words[3], words[4], words[5]
     b, b_k, b_column, y, c, c_row = words[6], words[7], words[8], words[9], words[10], words[11]
     bias, relu, sums, packed, depth, width = words[12], words[13], words[14], words[15], words[16], words[17]
     by_rows, in_place, turned = words[18], words[19], words[20]
-    tall, broad = (WIDE_ROWS, WIDE_COLUMNS) if in_place else (ROWS, COLUMNS)
+    tall, broad = ROWS, COLUMNS
     packed += FLOAT * part * (depth * width + tall * broad)
     turning = packed + FLOAT * depth * width
     panels = (n + broad - 1) // broad

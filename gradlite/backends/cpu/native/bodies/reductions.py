@@ -6,9 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.native.bodies import body, doubles, floats, helper, share
+from gradlite.backends.cpu.native.bodies import DOUBLE, FLOAT, body, clear_doubles, doubles, floats, helper, share
 
-FLOAT, DOUBLE = 4, 8  # bytes
 # Rows summed in float32 before they join a total in float64.
 ROWS = 64
 
@@ -34,17 +33,20 @@ def add_rows(totals: int, block: int, x: int, rows: int, columns: int) -> None:
         wide[j] += np.float64(sums[j])
 
 
+@helper
+def add_all_rows(totals: int, block: int, x: int, rows: int, columns: int) -> None:
+    """Add any number of rows to totals (float64); ``block`` is room for a row."""
+    for k in range((rows + ROWS - 1) // ROWS):
+        add_rows(totals, block, x + FLOAT * k * ROWS * columns, min(ROWS, rows - k * ROWS), columns)
+
+
 @body
 def column_sums(part: int, parts: int, words: Any) -> None:
     """Words: rows, columns, x, totals (float64, a row a part), blocks (a row a part)."""
     columns, (first, last) = words[1], share(words[0], part, parts)
     totals, block = words[3] + DOUBLE * part * columns, words[4] + FLOAT * part * columns
-    wide = doubles(totals, columns)
-    for j in range(columns):
-        wide[j] = 0.0
-    for k in range((last - first + ROWS - 1) // ROWS):
-        start = first + k * ROWS
-        add_rows(totals, block, words[2] + FLOAT * start * columns, min(ROWS, last - start), columns)
+    clear_doubles(totals, columns)
+    add_all_rows(totals, block, words[2] + FLOAT * first * columns, last - first, columns)
 
 
 @body
