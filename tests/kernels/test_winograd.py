@@ -43,8 +43,8 @@ def test_the_transforms_make_a_convolution_out_of_products():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((6, 6)), rng.standard_normal((3, 3))
     expected = [[np.vdot(x[i : i + 3, j : j + 3], w) for j in range(4)] for i in range(4)]
-    actual = outputs @ ((inputs @ x.ravel()) * (kernel @ w.ravel()))
-    np.testing.assert_allclose(actual.reshape(4, 4), expected, rtol=0, atol=1e-12)
+    actual = outputs @ ((inputs @ x @ inputs.T) * (kernel @ w @ kernel.T)) @ outputs.T
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -48,10 +48,11 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
     [0, 1, 4, 9]
     """
     threads = _THREADS if parts is None else max(1, min(_THREADS, parts))
-    if threads == 1 or (work is not None and work < SMALL_WORK):
-        function(0, 1)
-    else:
-        _pool.run(function, threads)
+    with single_threaded_blas:
+        if threads == 1 or (work is not None and work < SMALL_WORK):
+            function(0, 1)
+        else:
+            _pool.run(function, threads)
 
 
 def begin_serving(team: Team, threads: int) -> bool:
@@ -217,15 +218,14 @@ class _Pool:
         errors: list[BaseException | None] = []
         _local.inside = True
         try:
-            with single_threaded_blas:
-                self.recall()
-                workers = self._hired(threads - 1)
-                for t, worker in enumerate(workers, 1):
-                    worker.start(function, t, threads)
-                errors.append(_error_of(function, 0, threads))
-                for t, worker in enumerate(workers, 1):
-                    # Whoever is first does the part: waiting for a thread to wake up may take longer.
-                    errors.append(_error_of(function, t, threads) if worker.take_back() else worker.wait())
+            self.recall()
+            workers = self._hired(threads - 1)
+            for t, worker in enumerate(workers, 1):
+                worker.start(function, t, threads)
+            errors.append(_error_of(function, 0, threads))
+            for t, worker in enumerate(workers, 1):
+                # Whoever is first does the part: waiting for a thread to wake up may take longer.
+                errors.append(_error_of(function, t, threads) if worker.take_back() else worker.wait())
         finally:
             _local.inside = False
             self.busy.release()

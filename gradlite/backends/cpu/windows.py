@@ -95,12 +95,12 @@ class PaddedImages:
         self.x, self.buffer = x, buffer
         # The borders at left and right stay zero; rows outside the image are cleared at every load.
         buffer.fill(0)
-        self.into, self.source = _overlap(-left, buffer.shape[2], x.shape[2])
+        self.into, self.source = overlap(-left, buffer.shape[2], x.shape[2])
 
     def load(self, i0: int, i1: int, row: int) -> None:
         """Images i0 to i1, from ``row`` on, which may be negative."""
         target = self.buffer[: i1 - i0]
-        into, source = _overlap(row, target.shape[1], self.x.shape[1])
+        into, source = overlap(row, target.shape[1], self.x.shape[1])
         target[:, : into.start, self.into] = 0
         target[:, into.stop :, self.into] = 0
         target[:, into, self.into] = self.x[i0:i1, source, self.source]
@@ -155,7 +155,7 @@ class Unfold:
         return columns.reshape(-1, depth)
 
 
-def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
+def overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
     """Where ``length`` positions from ``start`` meet an axis of ``size``: the slices of the positions, of the axis."""
     first = min(max(0, -start), length)
     last = max(first, min(length, size - start))

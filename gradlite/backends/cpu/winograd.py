@@ -13,8 +13,8 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gradlite.backends.cpu.parallel import run, scratch
-from gradlite.backends.cpu.windows import Blocks, Geometry, PaddedImages
+from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas
+from gradlite.backends.cpu.windows import Blocks, Geometry, overlap, tap_range
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
@@ -38,8 +38,9 @@ def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
 def convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry) -> None:
     """y (n, oh, ow, f) = x (n, h, w, c) convolved with w (3, 3, c, f), plus bias."""
     c, f = w.shape[2:]
-    _, kernel, outputs = transforms()
-    weights = (kernel @ w.reshape(9, c * f)).astype(np.float32).reshape(36, c, f)
+    _, kernel, outputs = _squares()
+    with single_threaded_blas:
+        weights = np.matmul(kernel, w.reshape(9, c * f)).reshape(36, c, f)
     blocks = _tile_blocks(geometry, max(c, f))
 
     def part(t: int, threads: int) -> None:
@@ -62,7 +63,7 @@ def convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarra
 def correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry) -> None:
     """dw (3, 3, c, f), the transpose of ``convolve`` in w, from x (n, h, w, c) and gradient (n, oh, ow, f)."""
     c, f = dw.shape[2:]
-    _, kernel, outputs = transforms()
+    _, kernel, outputs = _squares()
     outputs_back = np.ascontiguousarray(outputs.T)
     blocks = _tile_blocks(geometry, max(c, f))
     totals: dict[int, np.ndarray] = {}
@@ -79,22 +80,23 @@ def correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geo
             products = _planes("tiles", 36, results.shape[1])
             np.matmul(outputs_back, results, out=products)
             np.matmul(inputs.transpose(0, 2, 1), products.reshape(36, -1, f), out=product)
-            total += product
+            np.add(total, product, out=total)
         totals[t] = total
 
     run(part, parts=len(blocks), work=geometry.pixels * c * f)
     result = totals[0]
     for t in range(1, len(totals)):
         result += totals[t]
-    dw[...] = (kernel.T @ result.reshape(36, c * f)).reshape(dw.shape)
+    with single_threaded_blas:
+        dw[...] = np.matmul(kernel.T, result.reshape(36, c * f)).reshape(dw.shape)
 
 
 @cache
 def transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The Kronecker squares of B^T (36, 36), G (36, 9) and A^T (16, 36); G in double precision, for it is applied once.
+    """B^T (6, 6), G (6, 3) and A^T (4, 6), in double precision.
 
-    The one-dimensional matrices are Toom and Cook's: w is evaluated at the points, and the rows of B^T are the
-    coefficients of the products of (t - p) over the other points p.
+    They are Toom and Cook's: w is evaluated at the points, and the rows of B^T are the coefficients of the products of
+    (t - p) over the other points p.
     """
     count = len(POINTS)
     inputs, kernel, outputs = np.zeros((6, 6)), np.zeros((6, 3)), np.zeros((4, 6))
@@ -105,32 +107,53 @@ def transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         outputs[:, i] = point ** np.arange(4)
     inputs[count] = np.poly(POINTS)[::-1]
     kernel[count, 2] = outputs[3, count] = 1
-    squares = [np.kron(matrix, matrix) for matrix in (inputs, kernel, outputs)]
-    return squares[0].astype(np.float32), squares[1], squares[2].astype(np.float32)
+    return inputs, kernel, outputs
+
+
+@cache
+def _squares() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """B^T (6, 6), and the Kronecker squares of G (36, 9) and A^T (16, 36), in single precision."""
+    inputs, kernel, outputs = transforms()
+    return tuple(matrix.astype(np.float32) for matrix in (inputs, np.kron(kernel, kernel), np.kron(outputs, outputs)))
 
 
 class _Tiles:
-    """One thread's transformed input tiles, B^T x B."""
+    """One thread's transformed input tiles, B^T x B, in two products with B^T: along the rows, then down the columns.
+
+    For the first, column 4 q + k of the padded image is in plane k, at q: six planes, in which columns that two tiles
+    share are twice. For the second, the six rows of a tile are read in place; tiles share rows there.
+    """
 
     def __init__(self, x: np.ndarray, geometry: Geometry, blocks: Blocks) -> None:
-        c = x.shape[3]
-        self.c, self.top, self.across = c, geometry.top, geometry.ow // 4
-        images, rows = blocks.largest()
-        buffer = scratch("padded", (images, 4 * rows + 2, geometry.ow + 2, c), np.float32)
-        self.padded = PaddedImages(x, buffer, geometry.left)
-        i, r, q, k = buffer.strides
-        shape, strides = (6, 6, images, rows, self.across, c), (r, q, i, 4 * r, 4 * q, k)
-        self.windows = as_strided(buffer, shape, strides, writeable=False)
+        self.x, self.top, self.across = x, geometry.top, geometry.ow // 4
+        self.columns = [tap_range(x.shape[2], self.across, 4, k - geometry.left) for k in range(6)]
 
     def transformed(self, i0: int, i1: int, r0: int, r1: int) -> np.ndarray:
-        """The tiles of tile rows r0 to r1 of images i0 to i1: (36, tiles, c)."""
-        self.padded.load(i0, i1, 4 * r0 - self.top)
-        windows = self.windows[:, :, : i1 - i0, : r1 - r0]
-        length = (i1 - i0) * (r1 - r0) * self.across * self.c
-        tiles, transformed = _planes("tiles", 36, length), _planes("transformed", 36, length)
-        np.copyto(tiles.reshape(windows.shape), windows)
-        np.matmul(transforms()[0], tiles, out=transformed)
-        return transformed.reshape(36, -1, self.c)
+        """The tiles of tile rows r0 to r1 of images i0 to i1: (36, tiles, c), tile rows first, then images."""
+        images, down, across, c = i1 - i0, r1 - r0, self.across, self.x.shape[3]
+        rows, width = 4 * down + 2, images * across * c
+        planes = _planes("tiles", 6, rows * width)
+        self._load(planes.reshape(6, rows, images, across, c), i0, i1, 4 * r0 - self.top)
+        half = _planes("results", 6, rows * width)
+        inputs = _squares()[0]
+        np.matmul(inputs, planes, out=half)
+        transformed = _planes("transformed", 36, down * width)
+        plane, number = half.strides
+        windows = as_strided(half, (6, down, 6, width), (plane, 4 * width * number, width * number, number))
+        plane = transformed.strides[0]
+        tiles = as_strided(transformed, (6, down, 6, width), (plane, width * number, 6 * plane, number))
+        np.matmul(inputs, windows, out=tiles)
+        return transformed.reshape(36, -1, c)
+
+    def _load(self, planes: np.ndarray, i0: int, i1: int, row: int) -> None:
+        """planes (6, rows, images, across, c) = columns k, 4 + k, ... of the padded images, from ``row`` on."""
+        into, source = overlap(row, planes.shape[1], self.x.shape[1])
+        planes[:, : into.start] = 0
+        planes[:, into.stop :] = 0
+        for plane, (tiles, columns) in zip(planes, self.columns):
+            plane[into, :, : tiles.start] = 0
+            plane[into, :, tiles.stop :] = 0
+            plane[into, :, tiles] = self.x[i0:i1, source, columns].swapaxes(0, 1)
 
 
 def _tile_blocks(geometry: Geometry, channels: int) -> Blocks:
@@ -144,8 +167,8 @@ def _planes(name: str, count: int, length: int) -> np.ndarray:
 
 
 def _as_tiles(image: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of images (n, 4 th, 4 tw, f) and planes (16, n * th * tw * f) as views of one shape (n, th, 4, tw, 4, f)."""
+    """Rows of images (n, 4 th, 4 tw, f) and planes (16, th * n * tw * f) as views of one shape (n, th, 4, tw, 4, f)."""
     n, height, width, f = image.shape
     image = image.reshape(n, height // 4, 4, width // 4, 4, f)
-    tiles = planes.reshape(4, 4, n, height // 4, width // 4, f)
-    return image, tiles.transpose(2, 3, 0, 4, 1, 5)
+    tiles = planes.reshape(4, 4, height // 4, n, width // 4, f)
+    return image, tiles.transpose(3, 2, 0, 4, 1, 5)
