@@ -6,13 +6,11 @@ from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.convolution import conv2d, conv2d_weight_gradient
 from gradlite.backends.cpu.elementwise import relu_gradient
 from gradlite.backends.cpu.normalization import (
     batch_norm,
     batch_norm_gradient,
     batch_norm_inference,
-    channel_statistics,
 )
 from gradlite.backends.cpu.pooling import max_pool2d, max_pool2d_scatter
 from gradlite.backends.cpu.random import dropout
@@ -20,48 +18,7 @@ from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
-from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.registry import into
-
-
-@cpu_kernel
-def conv2d_statistics(
-    x: Any,
-    w: Any,
-    bias: Any,
-    *,
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-    activation: str | None = None,
-    out: Any = None,
-) -> tuple[Any, Any, Any]:
-    """The reference's (y, mean, variance)."""
-    first, *rest = out or (None, None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    y = conv2d(x, w, bias, activation=activation, out=first, **options)
-    mean, variance = (into(o, v) for o, v in zip(rest, channel_statistics(y)))
-    return y, mean, variance
-
-
-@cpu_kernel
-def conv2d_parameter_gradients(
-    x: Any,
-    gradient: Any,
-    *,
-    kernel_shape: tuple[int, ...],
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-    out: Any = None,
-) -> tuple[Any, Any]:
-    """The reference's (dw, db)."""
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    to_kernel, to_bias = out or (None, None)
-    dw = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
-    return dw, column_sum(np, gradient, out=to_bias)
 
 
 @cpu_kernel

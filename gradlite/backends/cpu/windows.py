@@ -70,8 +70,13 @@ class Blocks:
 
     def part(self, t: int, threads: int) -> Iterator[Block]:
         """The blocks of thread t."""
+        for _, block in self.numbered(t, threads):
+            yield block
+
+    def numbered(self, t: int, threads: int) -> Iterator[tuple[int, Block]]:
+        """The blocks of thread t with their numbers."""
         for number in share(len(self), t, threads):
-            yield self._block(*divmod(number, self.rows))
+            yield number, self._block(*divmod(number, self.rows))
 
     def part_of_images(self, t: int, threads: int) -> Iterator[Block]:
         """The blocks of thread t where blocks of one image must not be parted."""

@@ -1,9 +1,9 @@
 """Winograd's F(4 x 4, 3 x 3) for single precision on a CPU: 36 multiplications make the 16 outputs of a tile, not 144.
 
 Lavin and Gray (2015), equation 11: y = A^T [(G w G^T) * (B^T x B)] A over tiles of 6 x 6 inputs, summed over channels
-by 36 matrix products. The transforms are matrix products as well, with Kronecker products such as B^T (x) B^T, which
-BLAS computes faster than NumPy adds planes. Against im2col, errors are three to five times as large: 1e-6 of a result
-in the root mean square, 1e-5 at worst. An infinite or missing number makes the whole tiles that read it NaN.
+by 36 matrix products. The transforms are matrix products as well: B^T twice, first along rows, then down columns; G and
+A^T as their Kronecker squares. Against im2col, errors are three to five times as large: 1e-6 of a result in the root
+mean square, 1e-5 at worst. An infinite or missing number makes the whole tiles that read it NaN.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
+from gradlite.backends.cpu.elementwise import relu_rows
 from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas
-from gradlite.backends.cpu.windows import Blocks, Geometry, overlap, tap_range
+from gradlite.backends.cpu.statistics import BlockStatistics, ones
+from gradlite.backends.cpu.windows import Block, Blocks, Geometry, overlap, tap_range
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
 CHANNELS = range(16, 129)
-# Numbers in one of a block's 36 planes: enough tiles for the products, few enough for the second-level cache.
+# Numbers in one of a block's 36 planes: enough that two threads seldom queue for the interpreter between two passes.
 PLANE = 8192
 # Planes at distances of powers of two would all want the same few lines of the first-level cache.
 GAP = 16
 # Polynomials are evaluated at these points and at infinity. 1/2 and -2 round less than the usual 2 and -2.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+# The plane where both polynomials are evaluated at 1. Its column of A^T is all ones: what is added there is added to
+# all 16 outputs; and the transpose finds the sum of all 16 there.
+PLANE_OF_ONES = 7
 
 
 def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
@@ -35,60 +40,83 @@ def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
     return kernel == (3, 3, (1, 1), (1, 1)) and geometry.oh % 4 == 0 == geometry.ow % 4
 
 
-def convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry) -> None:
-    """y (n, oh, ow, f) = x (n, h, w, c) convolved with w (3, 3, c, f), plus bias."""
+def tile_blocks(geometry: Geometry, c: int, f: int) -> Blocks:
+    """The blocks of a convolution, whose rows are rows of tiles."""
+    return Blocks(geometry._replace(oh=geometry.oh // 4, ow=geometry.ow // 4), PLANE // max(c, f))
+
+
+def convolve(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
+    geometry: Geometry,
+    rectified: bool = False,
+    statistics: BlockStatistics | None = None,
+) -> None:
+    """y (n, oh, ow, f) = x (n, h, w, c) convolved with w (3, 3, c, f), plus bias; then rectified.
+
+    ``statistics`` of as many blocks as ``tile_blocks`` says takes note of each while it is in cache.
+    """
     c, f = w.shape[2:]
-    _, kernel, outputs = _squares()
+    _, kernel, outputs = _matrices()
     with single_threaded_blas:
         weights = np.matmul(kernel, w.reshape(9, c * f)).reshape(36, c, f)
-    blocks = _tile_blocks(geometry, max(c, f))
+    blocks = tile_blocks(geometry, c, f)
 
     def part(t: int, threads: int) -> None:
-        tiles = _Tiles(x, geometry, blocks)
-        for i0, i1, r0, r1 in blocks.part(t, threads):
-            inputs = tiles.transformed(i0, i1, r0, r1)
-            products = _planes("tiles", 36, inputs.shape[1] * f)
-            np.matmul(inputs, weights, out=products.reshape(36, -1, f))
-            results = _planes("results", 16, products.shape[1])
-            np.matmul(outputs, products, out=results)
-            target, results = _as_tiles(y[i0:i1, 4 * r0 : 4 * r1], results)
-            if bias is None:
-                np.copyto(target, results)
-            else:
-                np.add(results, bias, out=target)
+        tiles = _Tiles(x, geometry, f)
+        for number, block in blocks.numbered(t, threads):
+            buffers = tiles.transform(block)
+            np.matmul(buffers.inputs, weights, out=buffers.products)
+            if bias is not None:
+                ones_plane = buffers.products[PLANE_OF_ONES]
+                np.add(ones_plane, bias, out=ones_plane)
+            np.matmul(outputs, buffers.product_planes, out=buffers.results)
+            if rectified:
+                relu_rows(buffers.results)
+            if statistics is not None:
+                statistics.note(number, buffers.results)
+            np.copyto(_as_tiles(y, block), buffers.result_tiles)
 
     run(part, parts=len(blocks), work=geometry.pixels * c * f)
 
 
-def correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry) -> None:
-    """dw (3, 3, c, f), the transpose of ``convolve`` in w, from x (n, h, w, c) and gradient (n, oh, ow, f)."""
+def correlate(
+    x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry, db: np.ndarray | None = None
+) -> None:
+    """dw (3, 3, c, f), the transpose of ``convolve`` in w, from x (n, h, w, c) and gradient (n, oh, ow, f); and db (f),
+    that in the bias."""
     c, f = dw.shape[2:]
-    _, kernel, outputs = _squares()
+    _, kernel, outputs = _matrices()
     outputs_back = np.ascontiguousarray(outputs.T)
-    blocks = _tile_blocks(geometry, max(c, f))
-    totals: dict[int, np.ndarray] = {}
+    blocks = tile_blocks(geometry, c, f)
+    totals: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def part(t: int, threads: int) -> None:
-        tiles = _Tiles(x, geometry, blocks)
-        total = np.zeros((36, c, f), np.float32)
+        tiles = _Tiles(x, geometry, f)
+        total, sums = np.zeros((36, c, f), np.float32), np.zeros(f, np.float32)
         product = scratch("product", total.shape, np.float32)
-        for i0, i1, r0, r1 in blocks.part(t, threads):
-            inputs = tiles.transformed(i0, i1, r0, r1)
-            results = _planes("results", 16, inputs.shape[1] * f)
-            source, target = _as_tiles(gradient[i0:i1, 4 * r0 : 4 * r1], results)
-            np.copyto(target, source)
-            products = _planes("tiles", 36, results.shape[1])
-            np.matmul(outputs_back, results, out=products)
-            np.matmul(inputs.transpose(0, 2, 1), products.reshape(36, -1, f), out=product)
+        for _, block in blocks.numbered(t, threads):
+            buffers = tiles.transform(block)
+            np.copyto(buffers.result_tiles, _as_tiles(gradient, block))
+            np.matmul(outputs_back, buffers.results, out=buffers.product_planes)
+            np.matmul(buffers.inputs.transpose(0, 2, 1), buffers.products, out=product)
             np.add(total, product, out=total)
-        totals[t] = total
+            if db is not None:
+                ones_plane = buffers.products[PLANE_OF_ONES]
+                np.add(sums, np.dot(ones(len(ones_plane), np.float32), ones_plane), out=sums)
+        totals[t] = total, sums
 
     run(part, parts=len(blocks), work=geometry.pixels * c * f)
-    result = totals[0]
+    result, sums = totals[0]
     for t in range(1, len(totals)):
-        result += totals[t]
+        result += totals[t][0]
+        sums += totals[t][1]
     with single_threaded_blas:
         dw[...] = np.matmul(kernel.T, result.reshape(36, c * f)).reshape(dw.shape)
+    if db is not None:
+        db[...] = sums
 
 
 @cache
@@ -111,54 +139,100 @@ def transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
 
 
 @cache
-def _squares() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """B^T (6, 6), and the Kronecker squares of G (36, 9) and A^T (16, 36), in single precision."""
     inputs, kernel, outputs = transforms()
-    return tuple(matrix.astype(np.float32) for matrix in (inputs, np.kron(kernel, kernel), np.kron(outputs, outputs)))
+    square_of_kernel, square_of_outputs = np.kron(kernel, kernel), np.kron(outputs, outputs)
+    return inputs.astype(np.float32), square_of_kernel.astype(np.float32), square_of_outputs.astype(np.float32)
+
+
+class _Buffers:
+    """One thread's scratch memory for blocks of one size, as all the views that the passes over a block use.
+
+    Attributes:
+        columns: (6, rows, images, across, c): columns k, 4 + k, ... of the padded images' rows.
+        column_planes, half, half_windows, input_tiles: what the two products with B^T read and write.
+        inputs: (36, tiles, c): B^T x B of every tile; tiles are counted by row of tiles, image and column.
+        products, product_planes: (36, tiles, f), and the same as (36, tiles * f).
+        results, result_tiles: (16, tiles * f), and the same as (images, down, 4, across, 4, f).
+    """
+
+    def __init__(self, images: int, down: int, across: int, c: int, f: int) -> None:
+        rows, width, tiles = 4 * down + 2, images * across * c, down * images * across
+        # The columns are done with when the products come, and the half-transformed when the results come.
+        self.column_planes = _planes("tiles", 6, rows * width)
+        self.columns = self.column_planes.reshape(6, rows, images, across, c)
+        self.half = _planes("results", 6, rows * width)
+        transformed = _planes("transformed", 36, tiles * c)
+        plane, number = self.half.strides
+        row = width * number
+        # Tiles share two of their six rows with the tile above, and are read in place.
+        self.half_windows = as_strided(self.half, (6, down, 6, width), (plane, 4 * row, row, number))
+        plane = transformed.strides[0]
+        self.input_tiles = as_strided(transformed, (6, down, 6, width), (plane, row, 6 * plane, number))
+        self.inputs = transformed.reshape(36, tiles, c)
+        self.product_planes = _planes("tiles", 36, tiles * f)
+        self.products = self.product_planes.reshape(36, tiles, f)
+        self.results = _planes("results", 16, tiles * f)
+        self.result_tiles = self.results.reshape(4, 4, down, images, across, f).transpose(3, 2, 0, 4, 1, 5)
 
 
 class _Tiles:
     """One thread's transformed input tiles, B^T x B, in two products with B^T: along the rows, then down the columns.
 
-    For the first, column 4 q + k of the padded image is in plane k, at q: six planes, in which columns that two tiles
-    share are twice. For the second, the six rows of a tile are read in place; tiles share rows there.
+    For the first, column 4 q + k of the padded images is in plane k at q: six planes, in which columns that two tiles
+    share are twice.
     """
 
-    def __init__(self, x: np.ndarray, geometry: Geometry, blocks: Blocks) -> None:
-        self.x, self.top, self.across = x, geometry.top, geometry.ow // 4
-        self.columns = [tap_range(x.shape[2], self.across, 4, k - geometry.left) for k in range(6)]
+    def __init__(self, x: np.ndarray, geometry: Geometry, f: int) -> None:
+        self.x, self.top, self.across, self.f = x, geometry.top, geometry.ow // 4, f
+        self.planes = _column_planes(x, self.across, geometry.left)
+        self.buffers: dict[tuple[int, int], _Buffers] = {}
 
-    def transformed(self, i0: int, i1: int, r0: int, r1: int) -> np.ndarray:
-        """The tiles of tile rows r0 to r1 of images i0 to i1: (36, tiles, c), tile rows first, then images."""
-        images, down, across, c = i1 - i0, r1 - r0, self.across, self.x.shape[3]
-        rows, width = 4 * down + 2, images * across * c
-        planes = _planes("tiles", 6, rows * width)
-        self._load(planes.reshape(6, rows, images, across, c), i0, i1, 4 * r0 - self.top)
-        half = _planes("results", 6, rows * width)
-        inputs = _squares()[0]
-        np.matmul(inputs, planes, out=half)
-        transformed = _planes("transformed", 36, down * width)
-        plane, number = half.strides
-        windows = as_strided(half, (6, down, 6, width), (plane, 4 * width * number, width * number, number))
-        plane = transformed.strides[0]
-        tiles = as_strided(transformed, (6, down, 6, width), (plane, width * number, 6 * plane, number))
-        np.matmul(inputs, windows, out=tiles)
-        return transformed.reshape(36, -1, c)
+    def transform(self, block: Block) -> _Buffers:
+        """The buffers, ``inputs`` filled."""
+        images, down = block.i1 - block.i0, block.r1 - block.r0
+        if (images, down) not in self.buffers:
+            # Another size would share the scratch memory: its buffers must be made anew.
+            self.buffers = {(images, down): _Buffers(images, down, self.across, self.x.shape[3], self.f)}
+        buffers = self.buffers[images, down]
+        self._load(buffers.columns, block)
+        inputs = _matrices()[0]
+        np.matmul(inputs, buffers.column_planes, out=buffers.half)
+        np.matmul(inputs, buffers.half_windows, out=buffers.input_tiles)
+        return buffers
 
-    def _load(self, planes: np.ndarray, i0: int, i1: int, row: int) -> None:
-        """planes (6, rows, images, across, c) = columns k, 4 + k, ... of the padded images, from ``row`` on."""
-        into, source = overlap(row, planes.shape[1], self.x.shape[1])
-        planes[:, : into.start] = 0
-        planes[:, into.stop :] = 0
-        for plane, (tiles, columns) in zip(planes, self.columns):
-            plane[into, :, : tiles.start] = 0
-            plane[into, :, tiles.stop :] = 0
-            plane[into, :, tiles] = self.x[i0:i1, source, columns].swapaxes(0, 1)
+    def _load(self, columns: np.ndarray, block: Block) -> None:
+        into, source = overlap(4 * block.r0 - self.top, columns.shape[1], self.x.shape[1])
+        if into.start > 0:
+            columns[:, : into.start] = 0
+        if into.stop < columns.shape[1]:
+            columns[:, into.stop :] = 0
+        for k, tiles, pixels in self.planes:
+            plane = columns[k, into]
+            if tiles.start > 0:
+                plane[:, :, :, : tiles.start] = 0
+            if tiles.stop < self.across:
+                plane[:, :, :, tiles.stop :] = 0
+            np.copyto(plane[:, :, :, tiles], pixels[:, source, block.i0 : block.i1])
 
 
-def _tile_blocks(geometry: Geometry, channels: int) -> Blocks:
-    """Blocks whose rows are rows of tiles."""
-    return Blocks(geometry._replace(oh=geometry.oh // 4, ow=geometry.ow // 4), PLANE // channels)
+def _column_planes(x: np.ndarray, across: int, left: int) -> list[tuple[slice, slice, np.ndarray]]:
+    """For neighbouring planes k that have all their tiles in common: the planes, the tiles whose column 4 q + k - left
+    is inside x, and these columns of x as (planes, h, n, tiles, c)."""
+    n, h, width, c = x.shape
+    planes: list[tuple[slice, slice, np.ndarray]] = []
+    ranges = [tap_range(width, across, 4, k - left) for k in range(6)]
+    k = 0
+    while k < 6:
+        tiles, columns = ranges[k]
+        count = next((i for i in range(1, 6 - k) if ranges[k + i][0] != tiles), 6 - k)
+        image, row, column, number = x.strides
+        shape, strides = (n, h, tiles.stop - tiles.start, count, c), (image, row, 4 * column, column, number)
+        pixels = as_strided(x[:, :, columns.start :], shape, strides, writeable=False)
+        planes.append((slice(k, k + count), tiles, pixels.transpose(3, 1, 0, 2, 4)))
+        k += count
+    return planes
 
 
 def _planes(name: str, count: int, length: int) -> np.ndarray:
@@ -166,9 +240,8 @@ def _planes(name: str, count: int, length: int) -> np.ndarray:
     return scratch(name, (count, length + GAP), np.float32)[:, :length]
 
 
-def _as_tiles(image: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of images (n, 4 th, 4 tw, f) and planes (16, th * n * tw * f) as views of one shape (n, th, 4, tw, 4, f)."""
-    n, height, width, f = image.shape
-    image = image.reshape(n, height // 4, 4, width // 4, 4, f)
-    tiles = planes.reshape(4, 4, height // 4, n, width // 4, f)
-    return image, tiles.transpose(3, 2, 0, 4, 1, 5)
+def _as_tiles(image: np.ndarray, block: Block) -> np.ndarray:
+    """A block of image (n, 4 th, 4 tw, f) as (images, down, 4, tw, 4, f)."""
+    _, _, width, f = image.shape
+    rows = image[block.i0 : block.i1, 4 * block.r0 : 4 * block.r1]
+    return rows.reshape(block.i1 - block.i0, block.r1 - block.r0, 4, width // 4, 4, f)
