@@ -69,25 +69,33 @@ def relu_gradient(gradient: Any, y: Any, *, out: Any = None) -> Any:
     if not plain or y.size <= FEW or not (gradient.flags.c_contiguous and y.flags.c_contiguous):
         return reference.relu_gradient(np, gradient, y, out=out)
     result = np.empty_like(gradient) if out is None else out
-    bits = _BITS[gradient.dtype]
-    flat_y, flat_gradient, flat_result = y.reshape(-1), gradient.reshape(-1).view(bits), result.reshape(-1).view(bits)
+    flat_y, flat_gradient, flat_result = y.reshape(-1), gradient.reshape(-1), result.reshape(-1)
 
     def part(t: int, threads: int) -> None:
-        positive = parallel.scratch("positive", (CHUNK,), np.bool_)
-        mask = parallel.scratch("mask", (CHUNK,), bits)
         mine = parallel.share(y.size, t, threads)
         for start in range(mine.start, mine.stop, CHUNK):
-            stop = min(start + CHUNK, mine.stop)
-            size = stop - start
-            np.greater(flat_y[start:stop], 0, out=positive[:size])
-            # -1 or 0 as bytes, and then as wide as the numbers: to negate while converting takes twice as long.
-            negative = positive[:size].view(np.int8)
-            np.negative(negative, out=negative)
-            np.copyto(mask[:size], negative)
-            np.bitwise_and(flat_gradient[start:stop], mask[:size], out=flat_result[start:stop])
+            span = slice(start, min(start + CHUNK, mine.stop))
+            mask_rectified(flat_gradient[span], flat_y[span], flat_result[span])
 
     parallel.run(part, work=6 * y.size)
     return result
+
+
+def mask_rectified(gradient: np.ndarray, y: np.ndarray, out: np.ndarray) -> None:
+    """out = gradient where y > 0, else 0, of vectors of one float type."""
+    bits = _BITS[y.dtype]
+    mask = mask_of(np.greater(y, 0, out=parallel.scratch("positive", y.shape, np.bool_)), bits)
+    np.bitwise_and(gradient.view(bits), mask, out=out.view(bits))
+
+
+def mask_of(chosen: np.ndarray, integer: Any) -> np.ndarray:
+    """Scratch integers of all ones where ``chosen``, which is overwritten, else 0."""
+    # -1 or 0 as bytes, and then as wide as the numbers: to negate while converting takes twice as long.
+    narrow = chosen.view(np.int8)
+    np.negative(narrow, out=narrow)
+    mask = parallel.scratch("mask", chosen.shape, integer)
+    np.copyto(mask, narrow)
+    return mask
 
 
 def activate_in_place(y: np.ndarray, activation: str | None) -> None:

@@ -28,6 +28,8 @@ from gradlite.backends.reference.random import (
 # 8192 counters: six uint64 arrays of them are 384 KiB and stay in a core's second-level cache.
 COUNTERS = 8192
 ELEMENTS = 4 * COUNTERS
+# Elements that are dropped at a time: enough that threads seldom queue for the interpreter between two passes.
+CHUNK = 8 * ELEMENTS
 
 # 0-d arrays: NumPy converts a Python integer anew at each of the hundred calls a block takes.
 _M0, _M1, _MASK, _SHIFT = (np.array(value, np.uint64) for value in (*MULTIPLIERS, WORD, 32))
@@ -188,17 +190,38 @@ def dropout(
         np.bitwise_and(bits, mask.astype(integer).reshape(shape), out=bits)
         return out
     flat, result = x.reshape(-1), out.reshape(-1)
-    bits = result.view(integer)
-    blocks = (x.size + ELEMENTS - 1) // ELEMENTS
+    dropping = Dropping(state, rate, x.size)
+    runs = -(-x.size // ELEMENTS)
 
     def work(thread: int, threads: int) -> None:
-        for block in parallel.share(blocks, thread, threads):
-            part = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
-            np.divide(flat[part], keep, out=result[part])
-            np.bitwise_and(bits[part], mask[part].astype(integer), out=bits[part])
+        mine = parallel.share(runs, thread, threads)
+        stop = min(mine.stop * ELEMENTS, x.size)
+        for start in range(mine.start * ELEMENTS, stop, CHUNK):
+            span = slice(start, min(start + CHUNK, stop))
+            dropping.apply(flat[span], span, result[span])
 
-    parallel.run(work, parts=blocks, work=4 * x.size)
+    parallel.run(work, parts=runs, work=4 * x.size)
     return out
+
+
+class Dropping:
+    """The dropout of `size` elements, for any part of them at a time."""
+
+    def __init__(self, state: Any, rate: float, size: int) -> None:
+        threshold = dropout_threshold(rate)
+        self.keep = 1.0 - rate
+        self.mask = None if threshold > WORD else _masks.get(state, threshold, size)
+
+    def apply(self, x: np.ndarray, span: slice, out: np.ndarray) -> None:
+        """out = the dropout of x, vectors: the elements in `span`."""
+        if self.mask is None:
+            out[...] = 0
+            return
+        np.divide(x, x.dtype.type(self.keep), out=out)
+        bits = out.view(f"i{out.itemsize}")
+        mask = parallel.scratch("mask", bits.shape, bits.dtype)
+        np.copyto(mask, self.mask[span])
+        np.bitwise_and(bits, mask, out=bits)
 
 
 def _write(out: Any, value: np.ndarray) -> np.ndarray:

@@ -30,13 +30,13 @@ class BlockStatistics:
     def __init__(self, count: int, channels: int, dtype: Any) -> None:
         self.channels = channels
         self.sizes = np.zeros((count, 1))
-        self.means, self.squares = np.zeros((2, count, channels), dtype)
+        self.means, self.squares = np.zeros((count, channels), dtype), np.zeros((count, channels))
 
     def note(self, number: int, rows: np.ndarray) -> None:
         """Block ``number`` is rows (n, k * channels): k rows of the channels side by side.
 
-        Its columns are summed first, then the k sums of each channel. Rows are centred on the channels' means, whose
-        rounding, eps |mean|, adds its square to a variance.
+        Its columns are summed first, then the k sums of each channel, those of squares in float64. Rows are centred on
+        the channels' means, whose rounding, eps |mean|, adds its square to a variance.
         """
         n, width = rows.shape
         k, dtype = width // self.channels, rows.dtype
@@ -49,7 +49,7 @@ class BlockStatistics:
         np.subtract(rows, sums, out=centred)
         np.square(centred, out=centred)
         np.dot(ones(n, dtype), centred, out=sums)
-        np.dot(ones(k, dtype), sums.reshape(k, self.channels), out=self.squares[number])
+        np.dot(ones(k, np.float64), sums.reshape(k, self.channels).astype(np.float64), out=self.squares[number])
         self.sizes[number] = n * k
 
     def merged(self, dtype: Any = np.float64) -> tuple[np.ndarray, np.ndarray]:
@@ -58,7 +58,7 @@ class BlockStatistics:
         means = self.means.astype(np.float64)
         mean = (self.sizes * means).sum(axis=0) / total
         spread = (self.sizes * np.square(means - mean)).sum(axis=0)
-        variance = (self.squares.sum(axis=0, dtype=np.float64) + spread) / total
+        variance = (self.squares.sum(axis=0) + spread) / total
         return mean.astype(dtype), variance.astype(dtype)
 
 
