@@ -34,7 +34,7 @@ def relu(x: Any, *, out: Any = None) -> Any:
         chunk = parallel.share(x.size, t, threads)
         _relu(flat[chunk.start : chunk.stop], flat_result[chunk.start : chunk.stop])
 
-    parallel.run(part, work=4 * x.size)
+    parallel.run(part, work=parallel.PASS * x.size)
     return result
 
 
@@ -77,7 +77,7 @@ def relu_gradient(gradient: Any, y: Any, *, out: Any = None) -> Any:
             span = slice(start, min(start + CHUNK, mine.stop))
             mask_rectified(flat_gradient[span], flat_y[span], flat_result[span])
 
-    parallel.run(part, work=6 * y.size)
+    parallel.run(part, work=4 * parallel.PASS * y.size)
     return result
 
 

@@ -25,6 +25,9 @@ JOINED_ROW = 8192
 # Less than this is faster as a handful of plain NumPy calls: the reference.
 SMALL = 16384
 
+# As many passes as pooling or its reverse take the time of.
+PASSES_OF_A_STEP = 4
+
 # What else is done to a block, of some images (a slice of the batch): ``step(images, block)``.
 Step = Callable[[slice, np.ndarray], None]
 
@@ -103,7 +106,7 @@ def _statistics(x: np.ndarray, blocks: _Blocks, dtype: Any = np.float64) -> tupl
             for number, (_, (rows,)) in enumerate(blocks.pieces(x[span])):
                 statistics.note(2 * i + number, rows)
 
-    parallel.run(work, parts=blocks.count, work=4 * x.size)
+    parallel.run(work, parts=blocks.count, work=4 * parallel.PASS * x.size)
     return statistics.merged(dtype)
 
 
@@ -133,7 +136,8 @@ def _scaled(
             if then is not None:
                 then(blocks.images(span), block)
 
-    parallel.run(work, parts=blocks.count, work=4 * x.size)
+    passes = 2 if then is None else 2 + PASSES_OF_A_STEP
+    parallel.run(work, parts=blocks.count, work=passes * parallel.PASS * x.size)
 
 
 def _scale_and_shift(
@@ -279,7 +283,8 @@ def _gradient_sums(
                     columns = np.dot(ones(len(terms), x.dtype), terms).reshape(joined, -1)
                     np.dot(ones(joined, x.dtype), columns, out=total[i, number])
 
-    parallel.run(work, parts=blocks.count, work=6 * x.size)
+    passes = 4 if first is None else 4 + PASSES_OF_A_STEP
+    parallel.run(work, parts=blocks.count, work=passes * parallel.PASS * x.size)
     first_sum, second_sum = (part.sum(axis=(0, 1), dtype=np.float64) for part in sums)
     return first_sum, second_sum
 
@@ -308,4 +313,5 @@ def _input_gradient(
             if rectified:
                 mask_rectified(out[span].reshape(-1), x[span].reshape(-1), out[span].reshape(-1))
 
-    parallel.run(work, parts=blocks.count, work=6 * x.size)
+    passes = 8 if rectified else 4
+    parallel.run(work, parts=blocks.count, work=passes * parallel.PASS * x.size)

@@ -20,6 +20,8 @@ Part = Callable[[int, int], Any]
 # Less arithmetic than this is over before a second thread has woken up and got the interpreter: on a virtual machine
 # that takes some 100 microseconds.
 SMALL_WORK = 10_000_000
+# One element of a pass of NumPy takes as long as so many operations of a matrix product.
+PASS = 6
 # A larger scratch buffer goes back to the system after its call.
 LARGEST_KEPT_BUFFER = 16 << 20
 
@@ -34,8 +36,8 @@ def available_threads() -> int:
 def run(function: Part, *, parts: int | None = None, work: float | None = None) -> None:
     """Call ``function(t, threads)`` for every t below ``threads``, each in a thread of its own, and wait for all.
 
-    ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (arithmetic operations) lets small work
-    stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
+    ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (operations of a product, or ``PASS`` for
+    each element of each pass) lets small work stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
     while another Python thread holds the pool, the same parts run one after the other in the caller, which also does
     what a thread that is slow to wake up has not begun. An exception of any part is raised here, after all have ended.
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from gradlite.backends.cpu.elementwise import mask_of
-from gradlite.backends.cpu.parallel import run, scratch, share
+from gradlite.backends.cpu.parallel import PASS, run, scratch, share
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.cpu.windows import tap_range
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
@@ -89,7 +89,7 @@ def max_pool2d(
         for i in _chunks(x, t, threads):
             pooling.pool(x[i], y[i], index[i])
 
-    run(part, parts=len(x), work=4 * x.size)
+    run(part, parts=len(x), work=4 * PASS * x.size)
     return out
 
 
@@ -139,7 +139,7 @@ def max_pool2d_scatter(
         for i in _chunks(dx, t, threads):
             pooling.scatter(gradient[i], index[i], dx[i])
 
-    run(part, parts=input_shape[0], work=4 * gradient.size * window[0] * window[1])
+    run(part, parts=input_shape[0], work=4 * PASS * gradient.size * window[0] * window[1])
     return dx
 
 
@@ -167,7 +167,7 @@ def max_pool2d_gather(
                 np.bitwise_and(x[i][ins].view(integer), mask, out=mask)
                 bits |= mask
 
-    run(part, parts=x.shape[0], work=4 * index.size * window[0] * window[1])
+    run(part, parts=x.shape[0], work=4 * PASS * index.size * window[0] * window[1])
     return y
 
 
@@ -192,7 +192,7 @@ def avg_pool2d(
                 target += x[i][ins]
             np.divide(total, counts, out=y[i], casting="same_kind")
 
-    run(part, parts=n, work=2 * y.size * window[0] * window[1])
+    run(part, parts=n, work=PASS * y.size * window[0] * window[1])
     return y
 
 
@@ -223,7 +223,7 @@ def avg_pool2d_gradient(
             if total.dtype != dx.dtype:
                 dx[i] = total
 
-    run(part, parts=input_shape[0], work=2 * gradient.size * window[0] * window[1])
+    run(part, parts=input_shape[0], work=PASS * gradient.size * window[0] * window[1])
     return dx
 
 

@@ -77,5 +77,5 @@ def column_sum(x: Any, *, out: Any = None) -> Any:
             block = rows[i * ROWS : (i + 1) * ROWS]
             np.dot(ones(len(block), x.dtype), block, out=sums[i])
 
-    parallel.run(part, parts=blocks, work=2 * x.size)
+    parallel.run(part, parts=blocks, work=parallel.PASS * x.size)
     return np.sum(sums, axis=0, out=out)
