@@ -37,9 +37,10 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
     """Call ``function(t, threads)`` for every t below ``threads``, each in a thread of its own, and wait for all.
 
     ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (operations of a product, or ``PASS`` for
-    each element of each pass) lets small work stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
-    while another Python thread holds the pool, the same parts run one after the other in the caller, which also does
-    what a thread that is slow to wake up has not begun. An exception of any part is raised here, after all have ended.
+    each element of each pass) lets small work stay in the calling thread. What a part computes may depend on t and
+    ``threads`` alone: inside another ``run``, or while another Python thread holds the pool, the same parts run one
+    after the other in the caller, which also does what a thread that is slow to wake up has not begun. An exception of
+    any part is raised here, after all have ended.
 
     >>> squares = [0, 0, 0, 0]
     >>> def part(t, threads):

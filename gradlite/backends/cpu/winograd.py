@@ -16,7 +16,7 @@ from numpy.lib.stride_tricks import as_strided
 from gradlite.backends.cpu.elementwise import relu_rows
 from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas
 from gradlite.backends.cpu.statistics import BlockStatistics, ones
-from gradlite.backends.cpu.windows import Block, Blocks, Geometry, overlap, tap_range
+from gradlite.backends.cpu.windows import Block, Blocks, Geometry, PaddedImages
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
@@ -150,7 +150,9 @@ class _Buffers:
     """One thread's scratch memory for blocks of one size, as all the views that the passes over a block use.
 
     Attributes:
-        columns: (6, rows, images, across, c): columns k, 4 + k, ... of the padded images' rows.
+        padded: (images, rows, width, c): rows of the images with zeros around.
+        padded_columns, columns: (6, rows, images, across, c): columns k, 4 + k, ... of the padded images; a view of
+            them, in which columns that two tiles share are twice, and its copy.
         column_planes, half, half_windows, input_tiles: what the two products with B^T read and write.
         inputs: (36, tiles, c): B^T x B of every tile; tiles are counted by row of tiles, image and column.
         products, product_planes: (36, tiles, f), and the same as (36, tiles * f).
@@ -159,9 +161,13 @@ class _Buffers:
 
     def __init__(self, images: int, down: int, across: int, c: int, f: int) -> None:
         rows, width, tiles = 4 * down + 2, images * across * c, down * images * across
+        self.padded = scratch("padded", (images, rows, 4 * across + 2, c), np.float32)
+        image, row, column, number = self.padded.strides
+        shape, strides = (6, rows, images, across, c), (column, row, image, 4 * column, number)
+        self.padded_columns = as_strided(self.padded, shape, strides, writeable=False)
         # The columns are done with when the products come, and the half-transformed when the results come.
         self.column_planes = _planes("tiles", 6, rows * width)
-        self.columns = self.column_planes.reshape(6, rows, images, across, c)
+        self.columns = self.column_planes.reshape(shape)
         self.half = _planes("results", 6, rows * width)
         transformed = _planes("transformed", 36, tiles * c)
         plane, number = self.half.strides
@@ -180,59 +186,28 @@ class _Buffers:
 class _Tiles:
     """One thread's transformed input tiles, B^T x B, in two products with B^T: along the rows, then down the columns.
 
-    For the first, column 4 q + k of the padded images is in plane k at q: six planes, in which columns that two tiles
-    share are twice.
+    For the first, column 4 q + k of the padded images is in plane k at q.
     """
 
     def __init__(self, x: np.ndarray, geometry: Geometry, f: int) -> None:
-        self.x, self.top, self.across, self.f = x, geometry.top, geometry.ow // 4, f
-        self.planes = _column_planes(x, self.across, geometry.left)
-        self.buffers: dict[tuple[int, int], _Buffers] = {}
+        self.x, self.geometry, self.f = x, geometry, f
+        self.size = (0, 0)
 
     def transform(self, block: Block) -> _Buffers:
         """The buffers, ``inputs`` filled."""
-        images, down = block.i1 - block.i0, block.r1 - block.r0
-        if (images, down) not in self.buffers:
-            # Another size would share the scratch memory: its buffers must be made anew.
-            self.buffers = {(images, down): _Buffers(images, down, self.across, self.x.shape[3], self.f)}
-        buffers = self.buffers[images, down]
-        self._load(buffers.columns, block)
+        size = block.i1 - block.i0, block.r1 - block.r0
+        if size != self.size:
+            self.size = size
+            self.buffers = _Buffers(*size, self.geometry.ow // 4, self.x.shape[3], self.f)
+            self.images = PaddedImages(self.x, self.buffers.padded, self.geometry.left)
+        buffers = self.buffers
+        # Two copies: memory that is not in cache is read in its order.
+        self.images.load(block.i0, block.i1, 4 * block.r0 - self.geometry.top)
+        np.copyto(buffers.columns, buffers.padded_columns)
         inputs = _matrices()[0]
         np.matmul(inputs, buffers.column_planes, out=buffers.half)
         np.matmul(inputs, buffers.half_windows, out=buffers.input_tiles)
         return buffers
-
-    def _load(self, columns: np.ndarray, block: Block) -> None:
-        into, source = overlap(4 * block.r0 - self.top, columns.shape[1], self.x.shape[1])
-        if into.start > 0:
-            columns[:, : into.start] = 0
-        if into.stop < columns.shape[1]:
-            columns[:, into.stop :] = 0
-        for k, tiles, pixels in self.planes:
-            plane = columns[k, into]
-            if tiles.start > 0:
-                plane[:, :, :, : tiles.start] = 0
-            if tiles.stop < self.across:
-                plane[:, :, :, tiles.stop :] = 0
-            np.copyto(plane[:, :, :, tiles], pixels[:, source, block.i0 : block.i1])
-
-
-def _column_planes(x: np.ndarray, across: int, left: int) -> list[tuple[slice, slice, np.ndarray]]:
-    """For neighbouring planes k that have all their tiles in common: the planes, the tiles whose column 4 q + k - left
-    is inside x, and these columns of x as (planes, h, n, tiles, c)."""
-    n, h, width, c = x.shape
-    planes: list[tuple[slice, slice, np.ndarray]] = []
-    ranges = [tap_range(width, across, 4, k - left) for k in range(6)]
-    k = 0
-    while k < 6:
-        tiles, columns = ranges[k]
-        count = next((i for i in range(1, 6 - k) if ranges[k + i][0] != tiles), 6 - k)
-        image, row, column, number = x.strides
-        shape, strides = (n, h, tiles.stop - tiles.start, count, c), (image, row, 4 * column, column, number)
-        pixels = as_strided(x[:, :, columns.start :], shape, strides, writeable=False)
-        planes.append((slice(k, k + count), tiles, pixels.transpose(3, 1, 0, 2, 4)))
-        k += count
-    return planes
 
 
 def _planes(name: str, count: int, length: int) -> np.ndarray:
@@ -240,8 +215,8 @@ def _planes(name: str, count: int, length: int) -> np.ndarray:
     return scratch(name, (count, length + GAP), np.float32)[:, :length]
 
 
-def _as_tiles(image: np.ndarray, block: Block) -> np.ndarray:
-    """A block of image (n, 4 th, 4 tw, f) as (images, down, 4, tw, 4, f)."""
-    _, _, width, f = image.shape
-    rows = image[block.i0 : block.i1, 4 * block.r0 : 4 * block.r1]
+def _as_tiles(images: np.ndarray, block: Block) -> np.ndarray:
+    """A block of images (n, 4 th, 4 tw, f) as (images, down, 4, tw, 4, f)."""
+    _, _, width, f = images.shape
+    rows = images[block.i0 : block.i1, 4 * block.r0 : 4 * block.r1]
     return rows.reshape(block.i1 - block.i0, block.r1 - block.r0, 4, width // 4, 4, f)
