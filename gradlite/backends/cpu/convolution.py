@@ -48,7 +48,7 @@ def _convolve(
     blocks = _blocks(x, w, geometry)
     ow = geometry.ow
     # Added to a row of pixels at once: one inner loop of ow * f numbers rather than ow loops of f.
-    bias_row = None if bias is None else np.tile(bias, ow)
+    bias_row = np.tile(0 if bias is None else bias, ow)
 
     def part(t: int, threads: int) -> None:
         unfold = Unfold(x, geometry, blocks)
@@ -58,7 +58,7 @@ def _convolve(
             joined = product.flags.c_contiguous
             if joined:
                 product = product.reshape(-1, ow * f)
-            if bias_row is not None:
+            if bias is not None:
                 np.add(product, bias_row if joined else bias, out=product)
             if rectified:
                 relu_rows(product)
