@@ -23,7 +23,7 @@ from gradlite.backends.reference import normalization as reference
 BLOCK = 262_144
 JOINED_ROW = 8192
 # Less than this is faster as a handful of plain NumPy calls: the reference.
-SMALL = 16384
+SMALL = 32768
 
 # As many passes as pooling or its reverse take the time of.
 PASSES_OF_A_STEP = 4
@@ -73,15 +73,11 @@ def supported(*arrays: Any) -> bool:
 
 
 class _Vectors:
-    """Per-channel vectors of one thread, repeated for joined rows, placed for passes that write to `target`."""
+    """Per-channel vectors, repeated for joined rows; made before the threads begin, who would wait for each other."""
 
-    def __init__(self, vectors: tuple[np.ndarray, ...], blocks: _Blocks, target: np.ndarray) -> None:
+    def __init__(self, blocks: _Blocks, *vectors: np.ndarray) -> None:
         self.channels = blocks.channels
-        self.rows = [
-            placed(f"batch_norm_vector_{i}", blocks.joined * blocks.channels, target) for i in range(len(vectors))
-        ]
-        for row, vector in zip(self.rows, vectors):
-            row.reshape(blocks.joined, blocks.channels)[...] = vector
+        self.rows = [np.tile(vector, blocks.joined) for vector in vectors]
 
     def of(self, joined: int) -> list[np.ndarray]:
         return [row[: joined * self.channels] for row in self.rows]
@@ -124,9 +120,10 @@ def _scaled(
     Without `out` a block is in scratch memory, until `then` was called with it.
     """
 
+    vectors = _Vectors(blocks, scale, shift)
+
     def work(thread: int, threads: int) -> None:
         room = _scratch(blocks, x) if out is None else out
-        vectors = _Vectors((scale, shift), blocks, room)
         for _, span in blocks.of(thread, threads):
             block = room[: span.stop - span.start] if out is None else out[span]
             for joined, (rows, target) in blocks.pieces(x[span], block):
@@ -269,9 +266,10 @@ def _gradient_sums(
     # For every block: joined rows and rows that are left, by channel.
     sums = np.zeros((2, blocks.count, 2, blocks.channels), x.dtype)
 
+    means = _Vectors(blocks, mean)
+
     def work(thread: int, threads: int) -> None:
         room = _scratch(blocks, x)
-        means = _Vectors((mean,), blocks, room)
         for i, span in blocks.of(thread, threads):
             if first is not None:
                 first(blocks.images(span), g[span])
@@ -299,9 +297,10 @@ def _input_gradient(
 ) -> None:
     """out = scale g + slope x + offset, where x is above 0 if it is rectified."""
 
+    repeated = _Vectors(blocks, *vectors)
+
     def work(thread: int, threads: int) -> None:
         room = _scratch(blocks, x)
-        repeated = _Vectors(vectors, blocks, room)
         for _, span in blocks.of(thread, threads):
             products = room[: span.stop - span.start]
             for joined, (rows, p, gradients, target) in blocks.pieces(x[span], products, g[span], out[span]):

@@ -11,11 +11,12 @@ import os
 import threading
 from collections.abc import Callable
 from glob import glob
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 Part = Callable[[int, int], Any]
+Workspace = TypeVar("Workspace")
 
 # Less arithmetic than this is over before a second thread has woken up and got the interpreter: on a virtual machine
 # that takes some 100 microseconds.
@@ -24,6 +25,8 @@ SMALL_WORK = 10_000_000
 PASS = 6
 # A larger scratch buffer goes back to the system after its call.
 LARGEST_KEPT_BUFFER = 16 << 20
+# Workspaces of so many sizes are kept.
+MOST_WORKSPACES = 64
 
 
 def available_threads() -> int:
@@ -311,7 +314,25 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         buffer = memory[start : start + size]
         if size <= LARGEST_KEPT_BUFFER:
             kept[name] = buffer
+        _local.__dict__.pop("workspaces", None)
     return buffer[:size].view(dtype).reshape(shape)
+
+
+def workspace(make: Callable[..., Workspace], *arguments: Any) -> Workspace:
+    """This thread's ``make(*arguments)``, an object of views of scratch memory; made anew when any of that has moved.
+
+    To make views takes the interpreter, for which the other threads wait.
+    """
+    key = make, arguments
+    kept: dict[Any, Any] = _local.__dict__.get("workspaces", {})
+    if key not in kept:
+        made = make(*arguments)
+        kept = _local.__dict__.setdefault("workspaces", {})
+        if len(kept) >= MOST_WORKSPACES:
+            kept.clear()
+        kept[key] = made
+    found: Workspace = kept[key]
+    return found
 
 
 def share(count: int, t: int, threads: int) -> range:

@@ -63,6 +63,9 @@ class Blocks:
         images = max(1, pixels // (oh * ow))
         self.rows = 1 if pixels >= oh * ow else -(-oh // max(1, pixels // ow))
         self.images = -(-n // images)
+        if self.images > available_threads():
+            # As many for each thread, where there are images enough.
+            self.images = min(n, -(-self.images // available_threads()) * available_threads())
         self.n, self.oh = n, oh
 
     def __len__(self) -> int:

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
 from gradlite.backends.cpu.elementwise import relu_rows
-from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas
+from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas, workspace
 from gradlite.backends.cpu.statistics import BlockStatistics, ones
 from gradlite.backends.cpu.windows import Block, Blocks, Geometry, PaddedImages
 from gradlite.config import get_winograd
@@ -60,8 +60,9 @@ def convolve(
     """
     c, f = w.shape[2:]
     _, kernel, outputs = _matrices()
+    weights = scratch("weights", (36, c, f), np.float32)
     with single_threaded_blas:
-        weights = np.matmul(kernel, w.reshape(9, c * f)).reshape(36, c, f)
+        np.matmul(kernel, w.reshape(9, c * f), out=weights.reshape(36, c * f))
     blocks = tile_blocks(geometry, c, f)
 
     def part(t: int, threads: int) -> None:
@@ -95,14 +96,15 @@ def correlate(
 
     def part(t: int, threads: int) -> None:
         tiles = _Tiles(x, geometry, f)
-        total, sums = np.zeros((36, c, f), np.float32), np.zeros(f, np.float32)
-        product = scratch("product", total.shape, np.float32)
-        for _, block in blocks.numbered(t, threads):
+        total, product = scratch(f"total {t}", (36, c, f), np.float32), scratch("product", (36, c, f), np.float32)
+        sums = np.zeros(f, np.float32)
+        for i, (_, block) in enumerate(blocks.numbered(t, threads)):
             buffers = tiles.transform(block)
             np.copyto(buffers.result_tiles, _as_tiles(gradient, block))
             np.matmul(outputs_back, buffers.results, out=buffers.product_planes)
-            np.matmul(buffers.inputs.transpose(0, 2, 1), buffers.products, out=product)
-            np.add(total, product, out=total)
+            np.matmul(buffers.inputs.transpose(0, 2, 1), buffers.products, out=product if i else total)
+            if i:
+                np.add(total, product, out=total)
             if db is not None:
                 ones_plane = buffers.products[PLANE_OF_ONES]
                 np.add(sums, np.dot(ones(len(ones_plane), np.float32), ones_plane), out=sums)
@@ -198,7 +200,7 @@ class _Tiles:
         size = block.i1 - block.i0, block.r1 - block.r0
         if size != self.size:
             self.size = size
-            self.buffers = _Buffers(*size, self.geometry.ow // 4, self.x.shape[3], self.f)
+            self.buffers = workspace(_Buffers, *size, self.geometry.ow // 4, self.x.shape[3], self.f)
             self.images = PaddedImages(self.x, self.buffers.padded, self.geometry.left)
         buffers = self.buffers
         # Two copies: memory that is not in cache is read in its order.
