@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from gradlite.backends.cpu import parallel
+from gradlite.backends.cpu.registry import CPU
 
 TWO = pytest.mark.skipif(parallel.available_threads() < 2, reason="needs two processors")
 
@@ -207,3 +208,29 @@ def test_omp_num_threads_caps_the_processors(monkeypatch, value, expected):
     processors = parallel.available_threads()
     monkeypatch.setenv("OMP_NUM_THREADS", value)
     assert parallel.available_threads() == (expected or processors)
+
+
+@pytest.mark.skipif(parallel.single_threaded_blas.control is None, reason="NumPy's BLAS is not OpenBLAS")
+@pytest.mark.parametrize("name", ["conv2d_statistics", "conv2d_parameter_gradients", "batch_norm", "column_sum"])
+def test_kernels_never_wake_threads_of_blas_which_would_go_on_spinning(monkeypatch, name):
+    rng = np.random.default_rng()
+    x, w = (rng.normal(size=shape).astype(np.float32) for shape in ((16, 16, 16, 32), (3, 3, 32, 32)))
+    options = {"strides": (1, 1), "padding": ((1, 1), (1, 1)), "dilation": (1, 1), "groups": 1}
+    launches = {
+        "conv2d_statistics": lambda: CPU[name](x, w, x[0, 0, 0], **options),
+        "conv2d_parameter_gradients": lambda: CPU[name](x, x, kernel_shape=w.shape, **options),
+        "batch_norm": lambda: CPU[name](x, x[0, 0, 0], x[0, 0, 1], epsilon=1e-3),
+        "column_sum": lambda: CPU[name](x),
+    }
+    get, set_ = parallel.single_threaded_blas.control
+    before, counts = get(), []
+    for function in ("matmul", "dot"):
+        product = getattr(np, function)
+        monkeypatch.setattr(np, function, lambda *a, p=product, **o: (counts.append(get()), p(*a, **o))[1])
+    set_(2)
+    try:
+        launches[name]()
+    finally:
+        set_(before)
+    assert counts
+    assert set(counts) == {1}

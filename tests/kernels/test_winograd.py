@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from gradlite import config
-from gradlite.backends.cpu import winograd
+from gradlite.backends.cpu import parallel, winograd
 from gradlite.backends.cpu.registry import CPU
 from gradlite.backends.cpu.windows import Geometry
 
@@ -43,8 +43,8 @@ def test_the_transforms_make_a_convolution_out_of_products():
     rng = np.random.default_rng(0)
     x, w = rng.standard_normal((6, 6)), rng.standard_normal((3, 3))
     expected = [[np.vdot(x[i : i + 3, j : j + 3], w) for j in range(4)] for i in range(4)]
-    actual = outputs @ ((inputs @ x.ravel()) * (kernel @ w.ravel()))
-    np.testing.assert_allclose(actual.reshape(4, 4), expected, rtol=0, atol=1e-12)
+    actual = outputs @ ((inputs @ x @ inputs.T) * (kernel @ w @ kernel.T)) @ outputs.T
+    np.testing.assert_allclose(actual, expected, rtol=0, atol=1e-12)
 
 
 @pytest.mark.parametrize(
@@ -123,3 +123,33 @@ def test_only_the_convolutions_that_gain_are_computed_here():
     assert not winograd.applies(usual, 16, 129, single)
     for change in ({"oh": 7}, {"ow": 6}, {"kh": 5}, {"kw": 1}, {"strides": (2, 1)}, {"dilation": (1, 2)}):
         assert not winograd.applies(usual._replace(**change), 16, 16, single)
+
+
+@pytest.mark.parametrize("shape", [(5, 32, 32, 32, 32), (9, 16, 16, 32, 64), (1, 64, 48, 16, 17)])
+def test_statistics_and_the_bias_gradient_are_close_to_double_precision(shape):
+    (x, w, bias, gradient), options = case(sum(shape), *shape)
+    bias += 30  # means far from zero beside their deviations
+    y, mean, variance = CPU["conv2d_statistics"](x, w, bias, activation="relu", **options)
+    np.testing.assert_array_equal(y, CPU["conv2d"](x, w, bias, activation="relu", **options))
+    exact = y.astype(float).reshape(-1, y.shape[3])
+    np.testing.assert_allclose(mean, exact.mean(axis=0), rtol=1e-6)
+    np.testing.assert_allclose(variance, exact.var(axis=0), rtol=3e-6)
+    dw, db = CPU["conv2d_parameter_gradients"](x, gradient, kernel_shape=w.shape, **options)
+    np.testing.assert_array_equal(dw, CPU["conv2d_weight_gradient"](x, gradient, kernel_shape=w.shape, **options))
+    sums = gradient.astype(float).sum(axis=(0, 1, 2))
+    np.testing.assert_allclose(db, sums, rtol=0, atol=2e-6 * np.sqrt(gradient[..., 0].size) * 4)
+
+
+def test_parts_that_one_thread_does_keep_their_totals_apart(monkeypatch):
+    monkeypatch.setattr(parallel, "_THREADS", 3)
+    (x, w, bias, gradient), options = case(11, 24, 16, 16, 32, 48)
+    expected = all_three(x, w, bias, gradient, options)
+    inside = []
+
+    def part(t, threads):
+        if t == 0:
+            inside.extend(all_three(x, w, bias, gradient, options))
+
+    parallel.run(part)
+    for one, other in zip(inside, expected):
+        np.testing.assert_array_equal(one, other)

@@ -20,6 +20,7 @@ FAMILIES = (
     "random",
     "rows",
     "softmax",
+    "statistics",
 )
 
 for _family in FAMILIES:

@@ -13,11 +13,14 @@ import numpy as np
 
 from gradlite.backends.cpu import winograd
 from gradlite.backends.cpu.depthwise import depthwise, depthwise_input_gradient, depthwise_weight_gradient
-from gradlite.backends.cpu.elementwise import activate_in_place
+from gradlite.backends.cpu.elementwise import activate_in_place, relu_rows
+from gradlite.backends.cpu.normalization import channel_statistics
 from gradlite.backends.cpu.parallel import run, scratch
 from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.cpu.statistics import BlockStatistics, column_sum
 from gradlite.backends.cpu.windows import BLOCK_BYTES, Blocks, Geometry, Unfold, block_taps
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
+from gradlite.backends.registry import into
 
 # A product packs all its weights anew, which only enough pixels pay for.
 FEWEST_PIXELS = 256
@@ -25,27 +28,42 @@ FEWEST_PIXELS = 256
 PLANAR_CHANNELS = 8
 
 
-def _convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry) -> None:
-    """y (pixels, f) = windows of x (n, h, w, c) times w (kh, kw, c, f), plus bias."""
+def _blocks(x: np.ndarray, w: np.ndarray, geometry: Geometry) -> Blocks:
+    """The blocks of a convolution whose windows are laid side by side."""
+    return Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (w[..., 0].size * x.itemsize)))
+
+
+def _convolve(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
+    geometry: Geometry,
+    rectified: bool = False,
+    statistics: BlockStatistics | None = None,
+) -> None:
+    """y (pixels, f) = windows of x (n, h, w, c) times w (kh, kw, c, f), plus bias; then rectified."""
     kh, kw, c, f = w.shape
     weights = np.ascontiguousarray(w).reshape(kh * kw * c, f)
-    blocks = Blocks(geometry, max(FEWEST_PIXELS, BLOCK_BYTES // (len(weights) * x.itemsize)))
+    blocks = _blocks(x, w, geometry)
     ow = geometry.ow
     # Added to a row of pixels at once: one inner loop of ow * f numbers rather than ow loops of f.
-    bias_row = None if bias is None else np.tile(bias, ow)
+    bias_row = np.tile(0 if bias is None else bias, ow)
 
     def part(t: int, threads: int) -> None:
         unfold = Unfold(x, geometry, blocks)
-        for block in blocks.part(t, threads):
+        for number, block in blocks.numbered(t, threads):
             product = y[block.pixels(geometry)]
             np.matmul(unfold(block), weights, out=product)
-            if bias_row is None:
-                continue
-            if product.flags.c_contiguous:
+            joined = product.flags.c_contiguous
+            if joined:
                 product = product.reshape(-1, ow * f)
-                product += bias_row
-            else:
-                product += bias
+            if bias is not None:
+                np.add(product, bias_row if joined else bias, out=product)
+            if rectified:
+                relu_rows(product)
+            if statistics is not None:
+                statistics.note(number, product)
 
     run(part, parts=len(blocks), work=2 * geometry.pixels * weights.size)
 
@@ -69,31 +87,82 @@ def conv2d(
         options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
         wide = conv2d(x.astype(np.float32), w.astype(np.float32), wide_bias, activation=activation, **options)
         return _narrow(wide, x.dtype, out)
+    y, geometry = _output(x, w, strides, padding, dilation, out)
+    if y.size:
+        _convolve_by_shape(x, w, bias, y, geometry, groups, activation)
+    return y
+
+
+@cpu_kernel
+def conv2d_statistics(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    *,
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    activation: str | None = None,
+    out: Any = None,
+) -> tuple[Any, Any, Any]:
+    """The reference's (y, mean, variance)."""
+    first, to_mean, to_variance = out or (None, None, None)
+    if groups > 1 or activation not in (None, "relu") or x.dtype not in (np.float32, np.float64) or not x.size:
+        options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+        y = conv2d(x, w, bias, activation=activation, out=first, **options)
+        mean, variance = channel_statistics(y)
+    else:
+        y, geometry = _output(x, w, strides, padding, dilation, first)
+        mean, variance = _convolve_by_shape(x, w, bias, y, geometry, 1, activation, wants_statistics=True)
+    return y, into(to_mean, mean), into(to_variance, variance)
+
+
+def _output(
+    x: np.ndarray, w: np.ndarray, strides: Pair, padding: Padding, dilation: Pair, out: np.ndarray | None
+) -> tuple[np.ndarray, Geometry]:
+    """The output of a convolution, not yet computed, and where its windows lie."""
     n, height, width, _ = x.shape
     kh, kw, _, f = w.shape
     oh = output_size(height, kh, strides[0], padding[0], dilation[0])
     ow = output_size(width, kw, strides[1], padding[1], dilation[1])
-    geometry = Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
     y = np.empty((n, oh, ow, f), x.dtype) if out is None else out
-    if y.size:
-        _convolve_by_shape(x, w, bias, y, geometry, groups)
-        activate_in_place(y, activation)
-    return y
+    return y, Geometry(n, oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
 
 
 def _convolve_by_shape(
-    x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry, groups: int
-) -> None:
-    """Write the convolution into ``y``, in the way that suits its shape."""
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
+    geometry: Geometry,
+    groups: int,
+    activation: str | None,
+    wants_statistics: bool = False,
+) -> Any:
+    """Write the convolution into ``y``, in the way that suits its shape; its (mean, variance) if they are wanted."""
     c, f = x.shape[3], w.shape[3]
+    rectified = activation == "relu"
     if groups == c > 1:
         depthwise(x, w, bias, y, geometry)
-    elif groups == 1 and winograd.applies(geometry, c, f, x.dtype):
-        winograd.convolve(x, w, bias, y, geometry)
-    else:
+        activate_in_place(y, activation)
+        return None
+    if groups > 1 or not (rectified or activation is None):
         pixels = y.reshape(-1, f)
         for ins, outs in _group_slices(groups, c, f):
             _convolve(x[..., ins], w[..., outs], None if bias is None else bias[outs], pixels[:, outs], geometry)
+        activate_in_place(y, activation)
+        return None
+    suits_winograd = winograd.applies(geometry, c, f, x.dtype)
+    statistics = None
+    if wants_statistics:
+        blocks = winograd.tile_blocks(geometry, c, f) if suits_winograd else _blocks(x, w, geometry)
+        statistics = BlockStatistics(len(blocks), f, y.dtype)
+    if suits_winograd:
+        winograd.convolve(x, w, bias, y, geometry, rectified, statistics)
+    else:
+        _convolve(x, w, bias, y.reshape(-1, f), geometry, rectified, statistics)
+    return None if statistics is None else statistics.merged(y.dtype)
 
 
 @cpu_kernel
@@ -183,6 +252,33 @@ def conv2d_weight_gradient(
     return dw
 
 
+@cpu_kernel
+def conv2d_parameter_gradients(
+    x: Any,
+    gradient: Any,
+    *,
+    kernel_shape: tuple[int, ...],
+    strides: Pair,
+    padding: Padding,
+    dilation: Pair,
+    groups: int,
+    out: Any = None,
+) -> tuple[Any, Any]:
+    """The reference's (dw, db)."""
+    to_kernel, to_bias = out or (None, None)
+    kh, kw, c, f = kernel_shape
+    _, oh, ow, _ = gradient.shape
+    geometry = Geometry(len(x), oh, ow, kh, kw, strides, dilation, padding[0][0], padding[1][0])
+    if groups == 1 and winograd.applies(geometry, c, f, x.dtype) and x.size and gradient.size:
+        dw = np.empty(kernel_shape, x.dtype) if to_kernel is None else to_kernel
+        db = np.empty(f, x.dtype) if to_bias is None else to_bias
+        winograd.correlate(x, gradient, dw, geometry, db)
+        return dw, db
+    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
+    dw = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
+    return dw, column_sum(gradient, out=to_bias)
+
+
 def _group_slices(groups: int, c: int, f: int) -> Iterator[tuple[slice, slice]]:
     """The input channels and the output channels of every group."""
     ins, outs = c // groups, f // groups
@@ -249,7 +345,7 @@ def _correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Ge
         product = scratch("product", (depth, f), x.dtype)
         for block in blocks.part(t, threads):
             np.matmul(unfold(block).T, gradient[block.pixels(geometry)], out=product)
-            total += product
+            np.add(total, product, out=total)
         totals[t] = total
 
     run(part, parts=len(blocks), work=2 * geometry.pixels * depth * f)

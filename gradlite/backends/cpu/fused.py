@@ -1,67 +1,97 @@
-"""Kernels that are a row of others, on the CPU: the row, by this backend's own kernels."""
+"""Batch normalization with pooling and dropout behind it, on the CPU: in blocks of images, one step after the other.
+
+Each element goes through the same passes as in the kernels of the single steps, and so has the same bits.
+"""
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.convolution import conv2d, conv2d_weight_gradient
+from gradlite.backends.cpu import normalization
 from gradlite.backends.cpu.elementwise import relu_gradient
-from gradlite.backends.cpu.normalization import (
-    batch_norm,
-    batch_norm_gradient,
-    batch_norm_inference,
-    channel_statistics,
-)
-from gradlite.backends.cpu.pooling import max_pool2d, max_pool2d_scatter
-from gradlite.backends.cpu.random import dropout
+from gradlite.backends.cpu.normalization import Step
+from gradlite.backends.cpu.parallel import scratch
+from gradlite.backends.cpu.pooling import MaxPooling
+from gradlite.backends.cpu.random import Dropping
 from gradlite.backends.cpu.registry import cpu_kernel
+from gradlite.backends.reference import normalization as reference
 from gradlite.backends.reference.activation import activation_gradient
 from gradlite.backends.reference.convolution import Padding, Pair
 from gradlite.backends.reference.fused import is_pooling
-from gradlite.backends.reference.linear import column_sum
 from gradlite.backends.registry import into
 
 
-@cpu_kernel
-def conv2d_statistics(
-    x: Any,
-    w: Any,
-    bias: Any,
-    *,
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-    activation: str | None = None,
-    out: Any = None,
-) -> tuple[Any, Any, Any]:
-    """The reference's (y, mean, variance)."""
-    first, *rest = out or (None, None, None)
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    y = conv2d(x, w, bias, activation=activation, out=first, **options)
-    mean, variance = (into(o, v) for o, v in zip(rest, channel_statistics(y)))
-    return y, mean, variance
+class _Rest:
+    """What follows the normalization of x (n, ..., c): pooling, dropout, both or nothing.
+
+    Attributes:
+        pooling, dropping: how it is done; None where it is not.
+        shape: that of the result.
+    """
+
+    def __init__(self, x: np.ndarray, state: Any, window: Pair, strides: Pair, padding: Padding, rate: float) -> None:
+        self.x_shape = self.shape = x.shape
+        self.pooling: MaxPooling | None = None
+        self.dropping: Dropping | None = None
+        if is_pooling(window, strides, padding):
+            self.pooling = MaxPooling(x.shape, window, strides, padding)
+            self.shape = x.shape[0], *self.pooling.output, x.shape[3]
+        if state is not None and rate > 0:
+            self.dropping = Dropping(state, rate, math.prod(self.shape))
+
+    def buffers(self, x: np.ndarray, y: Any, index: Any) -> tuple[np.ndarray, np.ndarray]:
+        """Those given, or new ones; ``index`` is empty where nothing is pooled."""
+        if index is None and self.pooling is not None:
+            index = np.empty(self.shape, self.pooling.index_dtype)
+        elif index is None:
+            index = np.empty((0,), np.uint8)
+        return np.empty(self.shape, x.dtype) if y is None else y, index
+
+    def _elements(self, images: slice) -> slice:
+        each = math.prod(self.shape[1:])
+        return slice(images.start * each, images.stop * each)
+
+    def forward(self, y: np.ndarray, index: np.ndarray) -> Step | None:
+        """The step from a normalized block to y and index. Where nothing is pooled, the block is in y already."""
+        pooling, dropping = self.pooling, self.dropping
+        if pooling is None and dropping is None:
+            return None
+
+        def step(images: slice, block: np.ndarray) -> None:
+            if pooling is not None:
+                pooling.pool(block.reshape(-1, *self.x_shape[1:]), y[images], index[images])
+            if dropping is not None:
+                flat = y[images].reshape(-1)
+                dropping.apply(flat, self._elements(images), flat)
+
+        return step
+
+    def back(self, gradient: np.ndarray, index: np.ndarray) -> Step | None:
+        """The step from the gradient to a block of the gradient behind the normalization."""
+        pooling, dropping = self.pooling, self.dropping
+        if pooling is None and dropping is None:
+            return None
+        gradient = np.ascontiguousarray(gradient)
+
+        def step(images: slice, block: np.ndarray) -> None:
+            dx, g = block.reshape(-1, *self.x_shape[1:]), gradient[images]
+            if dropping is not None:
+                kept = dx if pooling is None else scratch("kept", g.shape, g.dtype)
+                dropping.apply(g.reshape(-1), self._elements(images), kept.reshape(-1))
+                g = kept
+            if pooling is not None:
+                pooling.scatter(g, index[images], dx)
+
+        return step
 
 
-@cpu_kernel
-def conv2d_parameter_gradients(
-    x: Any,
-    gradient: Any,
-    *,
-    kernel_shape: tuple[int, ...],
-    strides: Pair,
-    padding: Padding,
-    dilation: Pair,
-    groups: int,
-    out: Any = None,
-) -> tuple[Any, Any]:
-    """The reference's (dw, db)."""
-    options: dict[str, Any] = {"strides": strides, "padding": padding, "dilation": dilation, "groups": groups}
-    to_kernel, to_bias = out or (None, None)
-    dw = conv2d_weight_gradient(x, gradient, kernel_shape=kernel_shape, out=to_kernel, **options)
-    return dw, column_sum(np, gradient, out=to_bias)
+def _whole(step: Step | None, array: np.ndarray) -> None:
+    """The step for all images at once."""
+    if step is not None:
+        step(slice(0, len(array)), array)
 
 
 @cpu_kernel
@@ -80,9 +110,17 @@ def batch_norm_max_pool2d_dropout(
 ) -> tuple[Any, Any, Any, Any]:
     """The reference's (y, mean, variance, index)."""
     first, to_mean, to_variance, to_index = out or (None,) * 4
-    y, mean, variance = batch_norm(x, gamma, beta, epsilon=epsilon)
-    y, index = _pool_and_drop(y, state, window, strides, padding, rate, (first, to_index))
-    return y, into(to_mean, mean), into(to_variance, variance), index
+    rest = _Rest(x, state, window, strides, padding, rate)
+    y, index = rest.buffers(x, first, to_index)
+    target = y if rest.pooling is None else None
+    if normalization.supported(x, gamma, beta):
+        mean, variance = normalization.normalize(x, gamma, beta, target, epsilon, rest.forward(y, index))
+    else:
+        normalized, mean, variance = reference.batch_norm(np, x, gamma, beta, epsilon=epsilon)
+        if target is not None:
+            target[...] = normalized
+        _whole(rest.forward(y, index), normalized)
+    return y, into(to_mean, mean.astype(x.dtype)), into(to_variance, variance.astype(x.dtype)), index
 
 
 @cpu_kernel
@@ -102,8 +140,18 @@ def batch_norm_apply_max_pool2d_dropout(
     out: Any = None,
 ) -> tuple[Any, Any]:
     """The reference's (y, index)."""
-    y = batch_norm_inference(x, gamma, beta, mean, variance, epsilon=epsilon)
-    return _pool_and_drop(y, state, window, strides, padding, rate, out or (None, None))
+    first, to_index = out or (None, None)
+    rest = _Rest(x, state, window, strides, padding, rate)
+    y, index = rest.buffers(x, first, to_index)
+    target = y if rest.pooling is None else None
+    if normalization.supported(x, gamma, beta, mean, variance):
+        normalization.normalize_by(x, gamma, beta, mean, variance, target, epsilon, rest.forward(y, index))
+    else:
+        normalized = reference.batch_norm_inference(np, x, gamma, beta, mean, variance, epsilon=epsilon)
+        if target is not None:
+            target[...] = normalized
+        _whole(rest.forward(y, index), normalized)
+    return y, index
 
 
 @cpu_kernel
@@ -125,28 +173,17 @@ def batch_norm_max_pool2d_dropout_gradient(
     out: Any = None,
 ) -> tuple[Any, Any, Any]:
     """The reference's (dx, dgamma, dbeta)."""
-    if state is not None and rate > 0:
-        gradient = dropout(gradient, state, rate=rate)
-    if is_pooling(window, strides, padding):
-        options: dict[str, Any] = {"window": window, "strides": strides, "padding": padding}
-        gradient = max_pool2d_scatter(gradient, index, input_shape=x.shape, **options)
-    dx, dgamma, dbeta = batch_norm_gradient(gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
-    if activation == "relu":
-        relu_gradient(dx, x, out=dx)
-    elif activation is not None:
+    step = _Rest(x, state, window, strides, padding, rate).back(gradient, index)
+    rectified = activation == "relu"
+    if normalization.supported(x, gradient, gamma, mean, variance):
+        dx, *rest = normalization.gradients(gradient, x, gamma, mean, variance, epsilon, out, step, rectified)
+    else:
+        if step is not None:
+            gradient = np.empty(x.shape, gradient.dtype)
+            _whole(step, gradient)
+        dx, *rest = reference.batch_norm_gradient(np, gradient, x, gamma, mean, variance, epsilon=epsilon, out=out)
+        if rectified:
+            relu_gradient(dx, x, out=dx)
+    if activation not in (None, "relu"):
         dx[...] = activation_gradient(np, dx, x, activation)
-    return dx, dgamma, dbeta
-
-
-def _pool_and_drop(
-    y: Any, state: Any, window: Pair, strides: Pair, padding: Padding, rate: float, out: tuple[Any, Any]
-) -> tuple[Any, Any]:
-    """(y, index) of what follows a normalization; index is empty where nothing is pooled."""
-    index = np.empty((0,), np.uint8)
-    if is_pooling(window, strides, padding):
-        y, index = max_pool2d(y, window=window, strides=strides, padding=padding)
-    if state is not None and rate > 0:
-        y = dropout(y, state, rate=rate, out=out[0])
-    elif out[0] is not None:
-        y = into(out[0], y)
-    return y, into(out[1], index)
+    return dx, *rest

@@ -9,19 +9,31 @@ import ctypes
 import math
 import os
 import threading
+import time
+import zlib
 from collections.abc import Callable
 from glob import glob
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import numpy as np
 
 Part = Callable[[int, int], Any]
+Workspace = TypeVar("Workspace")
 
 # Less arithmetic than this is over before a second thread has woken up and got the interpreter: on a virtual machine
 # that takes some 100 microseconds.
 SMALL_WORK = 10_000_000
+# One element of a pass of NumPy takes as long as so many operations of a matrix product.
+PASS = 6
 # A larger scratch buffer goes back to the system after its call.
 LARGEST_KEPT_BUFFER = 16 << 20
+# Workspaces of so many sizes are kept.
+MOST_WORKSPACES = 64
+# How long a thread that is done watches for the end of another. Parts end at nearly the same time, and to wake up takes
+# some 20 microseconds, several times a step.
+WATCH_SECONDS = 2e-4
+# A checksum of this takes some 5 microseconds outside the interpreter's lock, which the other thread wants.
+_IDLE_WORK = bytes(32768)
 
 
 def available_threads() -> int:
@@ -34,10 +46,11 @@ def available_threads() -> int:
 def run(function: Part, *, parts: int | None = None, work: float | None = None) -> None:
     """Call ``function(t, threads)`` for every t below ``threads``, each in a thread of its own, and wait for all.
 
-    ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (arithmetic operations) lets small work
-    stay in the calling thread. What a part computes may depend on t and ``threads`` alone: inside another ``run``, or
-    while another Python thread holds the pool, the same parts run one after the other in the caller, which also does
-    what a thread that is slow to wake up has not begun. An exception of any part is raised here, after all have ended.
+    ``parts`` caps ``threads`` where the work cannot be cut further, ``work`` (operations of a product, or ``PASS`` for
+    each element of each pass) lets small work stay in the calling thread. What a part computes may depend on t and
+    ``threads`` alone: inside another ``run``, or while another Python thread holds the pool, the same parts run one
+    after the other in the caller, which also does what a thread that is slow to wake up has not begun. An exception of
+    any part is raised here, after all have ended.
 
     >>> squares = [0, 0, 0, 0]
     >>> def part(t, threads):
@@ -48,10 +61,11 @@ def run(function: Part, *, parts: int | None = None, work: float | None = None) 
     [0, 1, 4, 9]
     """
     threads = _THREADS if parts is None else max(1, min(_THREADS, parts))
-    if threads == 1 or (work is not None and work < SMALL_WORK):
-        function(0, 1)
-    else:
-        _pool.run(function, threads)
+    with single_threaded_blas:
+        if threads == 1 or (work is not None and work < SMALL_WORK):
+            function(0, 1)
+        else:
+            _pool.run(function, threads)
 
 
 def begin_serving(team: Team, threads: int) -> bool:
@@ -137,6 +151,7 @@ class _Worker:
     def wait(self) -> BaseException | None:
         """The error of the part, or None. An interrupt that arrives meanwhile is returned once the part has ended."""
         interrupt: BaseException | None = None
+        self._watch()
         while not self.finished:
             try:
                 self.done.acquire()
@@ -144,6 +159,12 @@ class _Worker:
                 interrupt = caught
         failure, self.error = self.error, None
         return failure or interrupt
+
+    def _watch(self) -> None:
+        """Look for the part's end for a while before going to sleep, from which a processor wakes up late."""
+        end = time.perf_counter() + WATCH_SECONDS
+        while not self.finished and time.perf_counter() < end:
+            zlib.crc32(_IDLE_WORK)
 
 
 def _error_of(function: Part, t: int, threads: int) -> BaseException | None:
@@ -217,15 +238,14 @@ class _Pool:
         errors: list[BaseException | None] = []
         _local.inside = True
         try:
-            with single_threaded_blas:
-                self.recall()
-                workers = self._hired(threads - 1)
-                for t, worker in enumerate(workers, 1):
-                    worker.start(function, t, threads)
-                errors.append(_error_of(function, 0, threads))
-                for t, worker in enumerate(workers, 1):
-                    # Whoever is first does the part: waiting for a thread to wake up may take longer.
-                    errors.append(_error_of(function, t, threads) if worker.take_back() else worker.wait())
+            self.recall()
+            workers = self._hired(threads - 1)
+            for t, worker in enumerate(workers, 1):
+                worker.start(function, t, threads)
+            errors.append(_error_of(function, 0, threads))
+            for t, worker in enumerate(workers, 1):
+                # Whoever is first does the part: waiting for a thread to wake up may take longer.
+                errors.append(_error_of(function, t, threads) if worker.take_back() else worker.wait())
         finally:
             _local.inside = False
             self.busy.release()
@@ -308,7 +328,25 @@ def scratch(name: str, shape: tuple[int, ...], dtype: Any) -> np.ndarray:
         buffer = memory[start : start + size]
         if size <= LARGEST_KEPT_BUFFER:
             kept[name] = buffer
+        _local.__dict__.pop("workspaces", None)
     return buffer[:size].view(dtype).reshape(shape)
+
+
+def workspace(make: Callable[..., Workspace], *arguments: Any) -> Workspace:
+    """This thread's ``make(*arguments)``, an object of views of scratch memory; made anew when any of that has moved.
+
+    To make views takes the interpreter, for which the other threads wait.
+    """
+    key = make, arguments
+    kept: dict[Any, Any] = _local.__dict__.get("workspaces", {})
+    if key not in kept:
+        made = make(*arguments)
+        kept = _local.__dict__.setdefault("workspaces", {})
+        if len(kept) >= MOST_WORKSPACES:
+            kept.clear()
+        kept[key] = made
+    found: Workspace = kept[key]
+    return found
 
 
 def share(count: int, t: int, threads: int) -> range:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 
-from gradlite.backends.cpu.parallel import run, scratch, share
+from gradlite.backends.cpu.elementwise import mask_of
+from gradlite.backends.cpu.parallel import PASS, run, scratch, share
 from gradlite.backends.cpu.registry import cpu_kernel
 from gradlite.backends.cpu.windows import tap_range
 from gradlite.backends.reference.convolution import Padding, Pair, output_size
@@ -16,6 +18,55 @@ from gradlite.backends.reference.pooling import index_dtype
 CHUNK_BYTES = 1 << 18
 
 Tap = tuple[int, tuple[slice, ...], tuple[slice, ...]]
+
+
+class MaxPooling:
+    """The maxima of the windows of x (n, h, w, c), and the way back; for any number of images at a time.
+
+    Attributes:
+        output: oh and ow.
+    """
+
+    def __init__(self, shape: tuple[int, ...], window: Pair, strides: Pair, padding: Padding) -> None:
+        self.output = oh, ow = _output(shape, window, strides, padding)
+        self.taps = _taps(shape[1:3], self.output, window, strides, padding)
+        self.index_dtype = index_dtype(np, window)
+        # The first tap inside the image, for every window: where all values are minus infinity, it is the maximum.
+        rows = np.maximum(padding[0][0] - np.arange(oh) * strides[0], 0)
+        columns = np.maximum(padding[1][0] - np.arange(ow) * strides[1], 0)
+        first = (rows[:, None] * window[1] + columns).clip(0, window[0] * window[1] - 1)
+        self.first = first[:, :, None].astype(self.index_dtype)
+        self.four = window == strides == (2, 2) and padding == ((0, 0), (0, 0))
+        self.apart = window[0] <= strides[0] and window[1] <= strides[1]
+        self.covered = self.apart and _covers(self.taps, shape)
+
+    def pool(self, x: np.ndarray, y: np.ndarray, index: np.ndarray) -> None:
+        """The maxima to y, and which taps they are to index, both (n, oh, ow, c)."""
+        if self.four and _max_of_four(x, y, index):
+            return
+        y[...] = -np.inf
+        index[...] = self.first
+        for tap, outs, ins in self.taps:
+            value, best = x[ins], y[outs]
+            # Neither the value nor the maximum so far may be NaN for <= to hold: a NaN replaces a number.
+            larger = ~(value <= best) & (best == best)
+            np.copyto(best, value, where=larger)
+            np.copyto(index[outs], np.asarray(tap, index.dtype), where=larger)
+
+    def scatter(self, gradient: np.ndarray, index: np.ndarray, dx: np.ndarray) -> None:
+        """gradient (n, oh, ow, c) added up in dx (n, h, w, c) at the elements that index names, tap after tap."""
+        if not self.covered:
+            dx[...] = 0
+        integer = np.dtype(f"i{dx.itemsize}")
+        for tap, outs, ins in self.taps:
+            # Bits are masked, not multiplied by 0 or 1, which an infinite gradient would turn into NaN.
+            mask, bits = _tap_mask(index[outs], tap, integer), gradient[outs].view(integer)
+            if self.apart:
+                np.bitwise_and(bits, mask, out=dx[ins].view(integer))
+            else:
+                np.bitwise_and(bits, mask, out=mask)
+                target = dx[ins]
+                target += mask.view(dx.dtype)
 
 
 @cpu_kernel
@@ -28,32 +79,17 @@ def max_pool2d(
     out: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The maximum of every window of x (n, h, w, c), and which tap it is: y and index, both (n, oh, ow, c)."""
-    n, height, width, c = x.shape
-    oh, ow = _output(x.shape, window, strides, padding)
+    pooling = MaxPooling(x.shape, window, strides, padding)
     if out is None:
-        out = np.empty((n, oh, ow, c), x.dtype), np.empty((n, oh, ow, c), index_dtype(np, window))
+        shape = len(x), *pooling.output, x.shape[3]
+        out = np.empty(shape, x.dtype), np.empty(shape, pooling.index_dtype)
     y, index = out
-    taps = _taps((height, width), (oh, ow), window, strides, padding)
-    # The first tap inside the image, for every window: where all values are minus infinity, it is the maximum.
-    rows = np.maximum(padding[0][0] - np.arange(oh) * strides[0], 0)
-    columns = np.maximum(padding[1][0] - np.arange(ow) * strides[1], 0)
-    first = (rows[:, None] * window[1] + columns).clip(0, window[0] * window[1] - 1)[:, :, None].astype(index.dtype)
-    four = window == strides == (2, 2) and padding == ((0, 0), (0, 0))
 
     def part(t: int, threads: int) -> None:
         for i in _chunks(x, t, threads):
-            if four and _max_of_four(x[i], y[i], index[i]):
-                continue
-            y[i] = -np.inf
-            index[i] = first
-            for tap, outs, ins in taps:
-                value, best = x[i][ins], y[i][outs]
-                # Neither the value nor the maximum so far may be NaN for <= to hold: a NaN replaces a number.
-                larger = ~(value <= best) & (best == best)
-                np.copyto(best, value, where=larger)
-                np.copyto(index[i][outs], np.asarray(tap, index.dtype), where=larger)
+            pooling.pool(x[i], y[i], index[i])
 
-    run(part, parts=n, work=4 * x.size)
+    run(part, parts=len(x), work=4 * PASS * x.size)
     return out
 
 
@@ -97,26 +133,13 @@ def max_pool2d_scatter(
 ) -> np.ndarray:
     """Adds gradient (n, oh, ow, c) to the elements of ``input_shape`` that ``index`` names, tap after tap."""
     dx = np.empty(input_shape, gradient.dtype) if out is None else out
-    taps = _taps(input_shape[1:3], gradient.shape[1:3], window, strides, padding)
-    apart = window[0] <= strides[0] and window[1] <= strides[1]
-    covered = apart and _covers(taps, input_shape)
-    integer = f"i{dx.itemsize}"
+    pooling = MaxPooling(input_shape, window, strides, padding)
 
     def part(t: int, threads: int) -> None:
         for i in _chunks(dx, t, threads):
-            if not covered:
-                dx[i] = 0
-            for tap, outs, ins in taps:
-                # Bits are masked, not multiplied by 0 or 1, which an infinite gradient would turn into NaN.
-                mask, bits = _tap_mask(index[i][outs], tap, integer), gradient[i][outs].view(integer)
-                if apart:
-                    np.bitwise_and(bits, mask, out=dx[i][ins].view(integer))
-                else:
-                    np.bitwise_and(bits, mask, out=mask)
-                    target = dx[i][ins]
-                    target += mask.view(dx.dtype)
+            pooling.scatter(gradient[i], index[i], dx[i])
 
-    run(part, parts=input_shape[0], work=4 * gradient.size * window[0] * window[1])
+    run(part, parts=input_shape[0], work=4 * PASS * gradient.size * window[0] * window[1])
     return dx
 
 
@@ -144,7 +167,7 @@ def max_pool2d_gather(
                 np.bitwise_and(x[i][ins].view(integer), mask, out=mask)
                 bits |= mask
 
-    run(part, parts=x.shape[0], work=4 * index.size * window[0] * window[1])
+    run(part, parts=x.shape[0], work=4 * PASS * index.size * window[0] * window[1])
     return y
 
 
@@ -169,7 +192,7 @@ def avg_pool2d(
                 target += x[i][ins]
             np.divide(total, counts, out=y[i], casting="same_kind")
 
-    run(part, parts=n, work=2 * y.size * window[0] * window[1])
+    run(part, parts=n, work=PASS * y.size * window[0] * window[1])
     return y
 
 
@@ -200,7 +223,7 @@ def avg_pool2d_gradient(
             if total.dtype != dx.dtype:
                 dx[i] = total
 
-    run(part, parts=input_shape[0], work=2 * gradient.size * window[0] * window[1])
+    run(part, parts=input_shape[0], work=PASS * gradient.size * window[0] * window[1])
     return dx
 
 
@@ -245,10 +268,6 @@ def _chunks(x: np.ndarray, t: int, threads: int) -> Iterator[slice]:
         yield slice(start, min(start + size, images.stop))
 
 
-def _tap_mask(index: np.ndarray, tap: int, integer: str) -> np.ndarray:
+def _tap_mask(index: np.ndarray, tap: int, integer: Any) -> np.ndarray:
     """Integers of all ones where index == tap, else 0, in a scratch buffer."""
-    chosen = np.equal(index, tap, out=scratch("chosen", index.shape, bool)).view(np.int8)
-    np.negative(chosen, out=chosen)
-    mask = scratch("mask", index.shape, integer)
-    np.copyto(mask, chosen)
-    return mask
+    return mask_of(np.equal(index, tap, out=scratch("chosen", index.shape, bool)), integer)

@@ -25,16 +25,20 @@ from gradlite.backends.reference.random import (
     words_needed,
 )
 
-# 8192 counters: six uint64 arrays of them are 384 KiB and stay in a core's second-level cache.
-COUNTERS = 8192
+# Counters at a time. Fewer would be nearer the processor, but threads would queue for the interpreter between passes.
+COUNTERS = 32768
+# Passes over the counters, each as long as two over float32.
+PASSES = 200
 ELEMENTS = 4 * COUNTERS
+# Elements that are dropped at a time: enough that threads seldom queue for the interpreter between two passes.
+CHUNK = 2 * ELEMENTS
 
 # 0-d arrays: NumPy converts a Python integer anew at each of the hundred calls a block takes.
 _M0, _M1, _MASK, _SHIFT = (np.array(value, np.uint64) for value in (*MULTIPLIERS, WORD, 32))
 
 
 def _philox_block(first: int, count: int, state: tuple[int, int, int], scratch: np.ndarray) -> list[np.ndarray]:
-    """The four words of counters `first` to `first + count`, as rows of `scratch` (6, COUNTERS).
+    """The four words of counters `first` to `first + count`, as rows of `scratch` (6, at least `count`).
 
     The first two rounds are unrolled: only the block index differs between elements, so half of their work is on
     plain numbers.
@@ -78,17 +82,16 @@ def _for_each_block(size: int, state: np.ndarray, store: Callable[[int, int, int
     """Call `store(word, start, stop, values)` for word 0 to 3 and the counters that cover `size` elements."""
     counters = (size + 3) // 4
     numbers = (int(state[0]), int(state[1]), int(state[2]))
-    blocks = (counters + COUNTERS - 1) // COUNTERS
 
     def work(thread: int, threads: int) -> None:
-        scratch = parallel.scratch("philox", (6, COUNTERS), np.uint64)
-        for block in parallel.share(blocks, thread, threads):
-            start = block * COUNTERS
-            stop = min(start + COUNTERS, counters)
+        scratch = parallel.scratch("philox", (6, min(counters, COUNTERS)), np.uint64)
+        mine = parallel.share(counters, thread, threads)
+        for start in range(mine.start, mine.stop, COUNTERS):
+            stop = min(start + COUNTERS, mine.stop)
             for word, values in enumerate(_philox_block(start, stop - start, numbers, scratch)):
                 store(word, start, stop, values)
 
-    parallel.run(work, parts=blocks)
+    parallel.run(work, parts=counters, work=PASSES * parallel.PASS * counters)
 
 
 @cpu_kernel
@@ -188,17 +191,38 @@ def dropout(
         np.bitwise_and(bits, mask.astype(integer).reshape(shape), out=bits)
         return out
     flat, result = x.reshape(-1), out.reshape(-1)
-    bits = result.view(integer)
-    blocks = (x.size + ELEMENTS - 1) // ELEMENTS
+    dropping = Dropping(state, rate, x.size)
+    runs = -(-x.size // ELEMENTS)
 
     def work(thread: int, threads: int) -> None:
-        for block in parallel.share(blocks, thread, threads):
-            part = slice(block * ELEMENTS, (block + 1) * ELEMENTS)
-            np.divide(flat[part], keep, out=result[part])
-            np.bitwise_and(bits[part], mask[part].astype(integer), out=bits[part])
+        mine = parallel.share(runs, thread, threads)
+        stop = min(mine.stop * ELEMENTS, x.size)
+        for start in range(mine.start * ELEMENTS, stop, CHUNK):
+            span = slice(start, min(start + CHUNK, stop))
+            dropping.apply(flat[span], span, result[span])
 
-    parallel.run(work, parts=blocks, work=4 * x.size)
+    parallel.run(work, parts=runs, work=3 * parallel.PASS * x.size)
     return out
+
+
+class Dropping:
+    """The dropout of `size` elements, for any part of them at a time."""
+
+    def __init__(self, state: Any, rate: float, size: int) -> None:
+        threshold = dropout_threshold(rate)
+        self.keep = 1.0 - rate
+        self.mask = None if threshold > WORD else _masks.get(state, threshold, size)
+
+    def apply(self, x: np.ndarray, span: slice, out: np.ndarray) -> None:
+        """out = the dropout of x, vectors: the elements in `span`."""
+        if self.mask is None:
+            out[...] = 0
+            return
+        np.divide(x, x.dtype.type(self.keep), out=out)
+        bits = out.view(f"i{out.itemsize}")
+        mask = parallel.scratch("mask", bits.shape, bits.dtype)
+        np.copyto(mask, self.mask[span])
+        np.bitwise_and(bits, mask, out=bits)
 
 
 def _write(out: Any, value: np.ndarray) -> np.ndarray:

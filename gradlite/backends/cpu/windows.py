@@ -63,6 +63,9 @@ class Blocks:
         images = max(1, pixels // (oh * ow))
         self.rows = 1 if pixels >= oh * ow else -(-oh // max(1, pixels // ow))
         self.images = -(-n // images)
+        if self.images > available_threads():
+            # As many for each thread, where there are images enough.
+            self.images = min(n, -(-self.images // available_threads()) * available_threads())
         self.n, self.oh = n, oh
 
     def __len__(self) -> int:
@@ -70,8 +73,13 @@ class Blocks:
 
     def part(self, t: int, threads: int) -> Iterator[Block]:
         """The blocks of thread t."""
+        for _, block in self.numbered(t, threads):
+            yield block
+
+    def numbered(self, t: int, threads: int) -> Iterator[tuple[int, Block]]:
+        """The blocks of thread t with their numbers."""
         for number in share(len(self), t, threads):
-            yield self._block(*divmod(number, self.rows))
+            yield number, self._block(*divmod(number, self.rows))
 
     def part_of_images(self, t: int, threads: int) -> Iterator[Block]:
         """The blocks of thread t where blocks of one image must not be parted."""
@@ -95,12 +103,12 @@ class PaddedImages:
         self.x, self.buffer = x, buffer
         # The borders at left and right stay zero; rows outside the image are cleared at every load.
         buffer.fill(0)
-        self.into, self.source = _overlap(-left, buffer.shape[2], x.shape[2])
+        self.into, self.source = overlap(-left, buffer.shape[2], x.shape[2])
 
     def load(self, i0: int, i1: int, row: int) -> None:
         """Images i0 to i1, from ``row`` on, which may be negative."""
         target = self.buffer[: i1 - i0]
-        into, source = _overlap(row, target.shape[1], self.x.shape[1])
+        into, source = overlap(row, target.shape[1], self.x.shape[1])
         target[:, : into.start, self.into] = 0
         target[:, into.stop :, self.into] = 0
         target[:, into, self.into] = self.x[i0:i1, source, self.source]
@@ -155,7 +163,7 @@ class Unfold:
         return columns.reshape(-1, depth)
 
 
-def _overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
+def overlap(start: int, length: int, size: int) -> tuple[slice, slice]:
     """Where ``length`` positions from ``start`` meet an axis of ``size``: the slices of the positions, of the axis."""
     first = min(max(0, -start), length)
     last = max(first, min(length, size - start))

@@ -1,9 +1,9 @@
 """Winograd's F(4 x 4, 3 x 3) for single precision on a CPU: 36 multiplications make the 16 outputs of a tile, not 144.
 
 Lavin and Gray (2015), equation 11: y = A^T [(G w G^T) * (B^T x B)] A over tiles of 6 x 6 inputs, summed over channels
-by 36 matrix products. The transforms are matrix products as well, with Kronecker products such as B^T (x) B^T, which
-BLAS computes faster than NumPy adds planes. Against im2col, errors are three to five times as large: 1e-6 of a result
-in the root mean square, 1e-5 at worst. An infinite or missing number makes the whole tiles that read it NaN.
+by 36 matrix products. The transforms are matrix products as well: B^T twice, first along rows, then down columns; G and
+A^T as their Kronecker squares. Against im2col, errors are three to five times as large: 1e-6 of a result in the root
+mean square, 1e-5 at worst. An infinite or missing number makes the whole tiles that read it NaN.
 """
 
 from __future__ import annotations
@@ -13,18 +13,23 @@ from functools import cache
 import numpy as np
 from numpy.lib.stride_tricks import as_strided
 
-from gradlite.backends.cpu.parallel import run, scratch
-from gradlite.backends.cpu.windows import Blocks, Geometry, PaddedImages
+from gradlite.backends.cpu.elementwise import relu_rows
+from gradlite.backends.cpu.parallel import run, scratch, single_threaded_blas, workspace
+from gradlite.backends.cpu.statistics import BlockStatistics, ones
+from gradlite.backends.cpu.windows import Block, Blocks, Geometry, PaddedImages
 from gradlite.config import get_winograd
 
 # Fewer channels do not pay for the transforms; with more, the transformed weights outgrow the cache.
 CHANNELS = range(16, 129)
-# Numbers in one of a block's 36 planes: enough tiles for the products, few enough for the second-level cache.
+# Numbers in one of a block's 36 planes: enough that two threads seldom queue for the interpreter between two passes.
 PLANE = 8192
 # Planes at distances of powers of two would all want the same few lines of the first-level cache.
 GAP = 16
 # Polynomials are evaluated at these points and at infinity. 1/2 and -2 round less than the usual 2 and -2.
 POINTS = (0.0, 1.0, -1.0, 0.5, -2.0)
+# The plane where both polynomials are evaluated at 1. Its column of A^T is all ones: what is added there is added to
+# all 16 outputs; and the transpose finds the sum of all 16 there.
+PLANE_OF_ONES = 7
 
 
 def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
@@ -35,66 +40,93 @@ def applies(geometry: Geometry, c: int, f: int, dtype: np.dtype) -> bool:
     return kernel == (3, 3, (1, 1), (1, 1)) and geometry.oh % 4 == 0 == geometry.ow % 4
 
 
-def convolve(x: np.ndarray, w: np.ndarray, bias: np.ndarray | None, y: np.ndarray, geometry: Geometry) -> None:
-    """y (n, oh, ow, f) = x (n, h, w, c) convolved with w (3, 3, c, f), plus bias."""
+def tile_blocks(geometry: Geometry, c: int, f: int) -> Blocks:
+    """The blocks of a convolution, whose rows are rows of tiles."""
+    return Blocks(geometry._replace(oh=geometry.oh // 4, ow=geometry.ow // 4), PLANE // max(c, f))
+
+
+def convolve(
+    x: np.ndarray,
+    w: np.ndarray,
+    bias: np.ndarray | None,
+    y: np.ndarray,
+    geometry: Geometry,
+    rectified: bool = False,
+    statistics: BlockStatistics | None = None,
+) -> None:
+    """y (n, oh, ow, f) = x (n, h, w, c) convolved with w (3, 3, c, f), plus bias; then rectified.
+
+    ``statistics`` of as many blocks as ``tile_blocks`` says takes note of each while it is in cache.
+    """
     c, f = w.shape[2:]
-    _, kernel, outputs = transforms()
-    weights = (kernel @ w.reshape(9, c * f)).astype(np.float32).reshape(36, c, f)
-    blocks = _tile_blocks(geometry, max(c, f))
+    _, kernel, outputs = _matrices()
+    weights = scratch("weights", (36, c, f), np.float32)
+    with single_threaded_blas:
+        np.matmul(kernel, w.reshape(9, c * f), out=weights.reshape(36, c * f))
+    blocks = tile_blocks(geometry, c, f)
 
     def part(t: int, threads: int) -> None:
-        tiles = _Tiles(x, geometry, blocks)
-        for i0, i1, r0, r1 in blocks.part(t, threads):
-            inputs = tiles.transformed(i0, i1, r0, r1)
-            products = _planes("tiles", 36, inputs.shape[1] * f)
-            np.matmul(inputs, weights, out=products.reshape(36, -1, f))
-            results = _planes("results", 16, products.shape[1])
-            np.matmul(outputs, products, out=results)
-            target, results = _as_tiles(y[i0:i1, 4 * r0 : 4 * r1], results)
-            if bias is None:
-                np.copyto(target, results)
-            else:
-                np.add(results, bias, out=target)
+        tiles = _Tiles(x, geometry, f)
+        for number, block in blocks.numbered(t, threads):
+            buffers = tiles.transform(block)
+            np.matmul(buffers.inputs, weights, out=buffers.products)
+            if bias is not None:
+                ones_plane = buffers.products[PLANE_OF_ONES]
+                np.add(ones_plane, bias, out=ones_plane)
+            np.matmul(outputs, buffers.product_planes, out=buffers.results)
+            if rectified:
+                relu_rows(buffers.results)
+            if statistics is not None:
+                statistics.note(number, buffers.results)
+            np.copyto(_as_tiles(y, block), buffers.result_tiles)
 
     run(part, parts=len(blocks), work=geometry.pixels * c * f)
 
 
-def correlate(x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry) -> None:
-    """dw (3, 3, c, f), the transpose of ``convolve`` in w, from x (n, h, w, c) and gradient (n, oh, ow, f)."""
+def correlate(
+    x: np.ndarray, gradient: np.ndarray, dw: np.ndarray, geometry: Geometry, db: np.ndarray | None = None
+) -> None:
+    """dw (3, 3, c, f), the transpose of ``convolve`` in w, from x (n, h, w, c) and gradient (n, oh, ow, f); and db (f),
+    that in the bias."""
     c, f = dw.shape[2:]
-    _, kernel, outputs = transforms()
+    _, kernel, outputs = _matrices()
     outputs_back = np.ascontiguousarray(outputs.T)
-    blocks = _tile_blocks(geometry, max(c, f))
-    totals: dict[int, np.ndarray] = {}
+    blocks = tile_blocks(geometry, c, f)
+    totals: dict[int, tuple[np.ndarray, np.ndarray]] = {}
 
     def part(t: int, threads: int) -> None:
-        tiles = _Tiles(x, geometry, blocks)
-        total = np.zeros((36, c, f), np.float32)
-        product = scratch("product", total.shape, np.float32)
-        for i0, i1, r0, r1 in blocks.part(t, threads):
-            inputs = tiles.transformed(i0, i1, r0, r1)
-            results = _planes("results", 16, inputs.shape[1] * f)
-            source, target = _as_tiles(gradient[i0:i1, 4 * r0 : 4 * r1], results)
-            np.copyto(target, source)
-            products = _planes("tiles", 36, results.shape[1])
-            np.matmul(outputs_back, results, out=products)
-            np.matmul(inputs.transpose(0, 2, 1), products.reshape(36, -1, f), out=product)
-            total += product
-        totals[t] = total
+        tiles = _Tiles(x, geometry, f)
+        total, product = scratch(f"total {t}", (36, c, f), np.float32), scratch("product", (36, c, f), np.float32)
+        sums = np.zeros(f, np.float32)
+        for i, (_, block) in enumerate(blocks.numbered(t, threads)):
+            buffers = tiles.transform(block)
+            np.copyto(buffers.result_tiles, _as_tiles(gradient, block))
+            np.matmul(outputs_back, buffers.results, out=buffers.product_planes)
+            np.matmul(buffers.inputs.transpose(0, 2, 1), buffers.products, out=product if i else total)
+            if i:
+                np.add(total, product, out=total)
+            if db is not None:
+                ones_plane = buffers.products[PLANE_OF_ONES]
+                np.add(sums, np.dot(ones(len(ones_plane), np.float32), ones_plane), out=sums)
+        totals[t] = total, sums
 
     run(part, parts=len(blocks), work=geometry.pixels * c * f)
-    result = totals[0]
+    result, sums = totals[0]
     for t in range(1, len(totals)):
-        result += totals[t]
-    dw[...] = (kernel.T @ result.reshape(36, c * f)).reshape(dw.shape)
+        result += totals[t][0]
+        sums += totals[t][1]
+    with single_threaded_blas:
+        dw[...] = np.matmul(kernel.T, result.reshape(36, c * f)).reshape(dw.shape)
+    if db is not None:
+        db[...] = sums
 
 
 @cache
 def transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """The Kronecker squares of B^T (36, 36), G (36, 9) and A^T (16, 36); G in double precision, for it is applied once.
+    """B^T (6, 6), G (6, 3) and A^T (4, 6), in double precision.
 
-    The one-dimensional matrices are Toom and Cook's: w is evaluated at the points, and the rows of B^T are the
-    coefficients of the products of (t - p) over the other points p.
+    They are Toom and Cook's: w is evaluated at the points, and the rows of B^T are the coefficients of the products of
+    (t - p) over the other points p.
     """
     count = len(POINTS)
     inputs, kernel, outputs = np.zeros((6, 6)), np.zeros((6, 3)), np.zeros((4, 6))
@@ -105,37 +137,79 @@ def transforms() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         outputs[:, i] = point ** np.arange(4)
     inputs[count] = np.poly(POINTS)[::-1]
     kernel[count, 2] = outputs[3, count] = 1
-    squares = [np.kron(matrix, matrix) for matrix in (inputs, kernel, outputs)]
-    return squares[0].astype(np.float32), squares[1], squares[2].astype(np.float32)
+    return inputs, kernel, outputs
+
+
+@cache
+def _matrices() -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """B^T (6, 6), and the Kronecker squares of G (36, 9) and A^T (16, 36), in single precision."""
+    inputs, kernel, outputs = transforms()
+    square_of_kernel, square_of_outputs = np.kron(kernel, kernel), np.kron(outputs, outputs)
+    return inputs.astype(np.float32), square_of_kernel.astype(np.float32), square_of_outputs.astype(np.float32)
+
+
+class _Buffers:
+    """One thread's scratch memory for blocks of one size, as all the views that the passes over a block use.
+
+    Attributes:
+        padded: (images, rows, width, c): rows of the images with zeros around.
+        padded_columns, columns: (6, rows, images, across, c): columns k, 4 + k, ... of the padded images; a view of
+            them, in which columns that two tiles share are twice, and its copy.
+        column_planes, half, half_windows, input_tiles: what the two products with B^T read and write.
+        inputs: (36, tiles, c): B^T x B of every tile; tiles are counted by row of tiles, image and column.
+        products, product_planes: (36, tiles, f), and the same as (36, tiles * f).
+        results, result_tiles: (16, tiles * f), and the same as (images, down, 4, across, 4, f).
+    """
+
+    def __init__(self, images: int, down: int, across: int, c: int, f: int) -> None:
+        rows, width, tiles = 4 * down + 2, images * across * c, down * images * across
+        self.padded = scratch("padded", (images, rows, 4 * across + 2, c), np.float32)
+        image, row, column, number = self.padded.strides
+        shape, strides = (6, rows, images, across, c), (column, row, image, 4 * column, number)
+        self.padded_columns = as_strided(self.padded, shape, strides, writeable=False)
+        # The columns are done with when the products come, and the half-transformed when the results come.
+        self.column_planes = _planes("tiles", 6, rows * width)
+        self.columns = self.column_planes.reshape(shape)
+        self.half = _planes("results", 6, rows * width)
+        transformed = _planes("transformed", 36, tiles * c)
+        plane, number = self.half.strides
+        row = width * number
+        # Tiles share two of their six rows with the tile above, and are read in place.
+        self.half_windows = as_strided(self.half, (6, down, 6, width), (plane, 4 * row, row, number))
+        plane = transformed.strides[0]
+        self.input_tiles = as_strided(transformed, (6, down, 6, width), (plane, row, 6 * plane, number))
+        self.inputs = transformed.reshape(36, tiles, c)
+        self.product_planes = _planes("tiles", 36, tiles * f)
+        self.products = self.product_planes.reshape(36, tiles, f)
+        self.results = _planes("results", 16, tiles * f)
+        self.result_tiles = self.results.reshape(4, 4, down, images, across, f).transpose(3, 2, 0, 4, 1, 5)
 
 
 class _Tiles:
-    """One thread's transformed input tiles, B^T x B."""
+    """One thread's transformed input tiles, B^T x B, in two products with B^T: along the rows, then down the columns.
 
-    def __init__(self, x: np.ndarray, geometry: Geometry, blocks: Blocks) -> None:
-        c = x.shape[3]
-        self.c, self.top, self.across = c, geometry.top, geometry.ow // 4
-        images, rows = blocks.largest()
-        buffer = scratch("padded", (images, 4 * rows + 2, geometry.ow + 2, c), np.float32)
-        self.padded = PaddedImages(x, buffer, geometry.left)
-        i, r, q, k = buffer.strides
-        shape, strides = (6, 6, images, rows, self.across, c), (r, q, i, 4 * r, 4 * q, k)
-        self.windows = as_strided(buffer, shape, strides, writeable=False)
+    For the first, column 4 q + k of the padded images is in plane k at q.
+    """
 
-    def transformed(self, i0: int, i1: int, r0: int, r1: int) -> np.ndarray:
-        """The tiles of tile rows r0 to r1 of images i0 to i1: (36, tiles, c)."""
-        self.padded.load(i0, i1, 4 * r0 - self.top)
-        windows = self.windows[:, :, : i1 - i0, : r1 - r0]
-        length = (i1 - i0) * (r1 - r0) * self.across * self.c
-        tiles, transformed = _planes("tiles", 36, length), _planes("transformed", 36, length)
-        np.copyto(tiles.reshape(windows.shape), windows)
-        np.matmul(transforms()[0], tiles, out=transformed)
-        return transformed.reshape(36, -1, self.c)
+    def __init__(self, x: np.ndarray, geometry: Geometry, f: int) -> None:
+        self.x, self.geometry, self.f = x, geometry, f
+        self.size = (0, 0)
 
-
-def _tile_blocks(geometry: Geometry, channels: int) -> Blocks:
-    """Blocks whose rows are rows of tiles."""
-    return Blocks(geometry._replace(oh=geometry.oh // 4, ow=geometry.ow // 4), PLANE // channels)
+    def transform(self, block: Block) -> _Buffers:
+        """The buffers, ``inputs`` filled."""
+        size = block.i1 - block.i0, block.r1 - block.r0
+        if size != self.size:
+            self.size = size
+            self.buffers = workspace(_Buffers, *size, self.geometry.ow // 4, self.x.shape[3], self.f)
+            self.images = PaddedImages(self.x, self.buffers.padded, self.geometry.left)
+        buffers = self.buffers
+        # Two copies: memory that is not in cache is read in its order.
+        self.images.load(block.i0, block.i1, 4 * block.r0 - self.geometry.top)
+        np.copyto(buffers.columns, buffers.padded_columns)
+        inputs = _matrices()[0]
+        np.matmul(inputs, buffers.column_planes, out=buffers.half)
+        np.matmul(inputs, buffers.half_windows, out=buffers.input_tiles)
+        return buffers
 
 
 def _planes(name: str, count: int, length: int) -> np.ndarray:
@@ -143,9 +217,8 @@ def _planes(name: str, count: int, length: int) -> np.ndarray:
     return scratch(name, (count, length + GAP), np.float32)[:, :length]
 
 
-def _as_tiles(image: np.ndarray, planes: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Rows of images (n, 4 th, 4 tw, f) and planes (16, n * th * tw * f) as views of one shape (n, th, 4, tw, 4, f)."""
-    n, height, width, f = image.shape
-    image = image.reshape(n, height // 4, 4, width // 4, 4, f)
-    tiles = planes.reshape(4, 4, n, height // 4, width // 4, f)
-    return image, tiles.transpose(2, 3, 0, 4, 1, 5)
+def _as_tiles(images: np.ndarray, block: Block) -> np.ndarray:
+    """A block of images (n, 4 th, 4 tw, f) as (images, down, 4, tw, 4, f)."""
+    _, _, width, f = images.shape
+    rows = images[block.i0 : block.i1, 4 * block.r0 : 4 * block.r1]
+    return rows.reshape(block.i1 - block.i0, block.r1 - block.r0, 4, width // 4, 4, f)
