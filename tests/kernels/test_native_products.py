@@ -118,3 +118,10 @@ def test_other_types_and_gaps_are_left_to_numpy():
         np.testing.assert_allclose(BACKEND.launch("dense", a, b, None), a @ b, rtol=1e-5, atol=1e-6)
     assert BACKEND.kernels["dense"].plan(x, w, None, activation="tanh") is None
     np.testing.assert_allclose(BACKEND.launch("dense", x, w, None, activation="tanh"), np.tanh(x @ w), rtol=1e-5)
+
+
+@pytest.mark.parametrize(("features", "units", "all_threads"), [(784, 512, False), (4096, 512, True)])
+def test_one_row_wakes_no_thread_for_what_is_read_before_that_is_awake(threads, features, units, all_threads):
+    x, kernel = normal(1, features), normal(features, units)
+    plan = BACKEND.kernels["dense"].plan(x, kernel, None)
+    assert [launch.parts for launch in plan.launches] == [threads if all_threads else 1]

@@ -6,6 +6,7 @@ from typing import Any
 
 import numpy as np
 
+from gradlite.backends.cpu import parallel
 from gradlite.backends.cpu.native.launches import Launch, Plan, Scratch
 from gradlite.backends.cpu.native.operands import are_plain, threads_for
 from gradlite.backends.cpu.native.target import host_target
@@ -17,9 +18,10 @@ SLAB_BYTES = 32 << 10
 # or more apart: then those of a panel want the same few lines of the first-level cache.
 FEW_ROWS, FEW_ROWS_OF_PAGES = 128, 64
 PAGE = 4096
-# Fewer rows than this are a matter of reading the right factor, whose numbers take as long as so many operations.
+# Fewer rows than this are a matter of reading the right factor. So many of its numbers are read before a thread that
+# sleeps, as between predictions one by one, has woken up.
 FEWEST_ROWS = 4
-OF_MEMORY = 8.0
+WORTH_WAKING = 1 << 20
 
 
 def product(
@@ -77,7 +79,8 @@ def dense(x: Any, kernel: Any, bias: Any, *, activation: str | None = None, out:
     m = x.size // k
     out = np.empty((*x.shape[:-1], n), np.float32) if out is None else out
     if m < FEWEST_ROWS:
-        parts = min(threads_for(OF_MEMORY * m * k * n), -(-n // host_target().lanes))
+        threads = parallel.get_num_threads() if m * k * n >= WORTH_WAKING else 1
+        parts = min(threads, -(-n // host_target().lanes))
         return Plan(out, [Launch("products.few_rows", parts, (m, n, k, x, kernel, bias, activation == "relu", out))])
     launch = product((m, n, k), x, (k, 1), kernel, (n, 1), out, bias=bias, relu=activation == "relu")
     return Plan(out, [launch])
