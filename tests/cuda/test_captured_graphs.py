@@ -102,3 +102,15 @@ def test_a_capture_that_was_spoilt_says_by_what(gpu):
     assert isinstance(runs, ListReplay)
     assert "CaptureUnsupported" in runs.reason
     runs()
+
+
+def test_an_interrupted_capture_leaves_the_stream_to_others(gpu):
+    x = gpu.asarray(np.arange(4, dtype=np.float32))
+
+    def interrupt() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        bound(gpu, [lambda: gpu.launch("relu", x), interrupt])
+    assert not gpu.stream.is_capturing()
+    np.testing.assert_array_equal(gpu.to_numpy(gpu.launch("add", x, x)), 2 * np.arange(4))

@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 class GraphReplay:
     """Calls that were captured into a graph; calling it launches the graph.
 
-    The kernels must have run before, because loading a module is not allowed while a stream is captured; recorded calls
-    have. What they allocate on the way, such as partial sums, comes from a pool that lives as long as the graph.
+    Kernels that only fusion brought in are loaded meanwhile, which CUDA allows in the relaxed mode that CuPy captures
+    in. What calls allocate on the way, such as partial sums, comes from a pool that lives as long as the graph.
     """
 
     def __init__(self, gpu: CudaBackend, calls: Sequence[Callable[[], Any]]) -> None:
@@ -29,7 +29,7 @@ class GraphReplay:
             try:
                 for call in self._calls:
                     call()
-            except Exception:
+            except BaseException:  # an interrupt too: a stream that is still being captured would run nothing any more
                 with suppress(Exception):  # that the capture is spoilt says less than what spoilt it
                     self._stream.end_capture()
                 raise
