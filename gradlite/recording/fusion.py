@@ -208,8 +208,8 @@ def _count_of_correct_answers(program: Launches) -> list[Call]:
     for number, largest in enumerate(program.calls):
         if largest.name != "argmax" or largest.arrays[0].ndim != 2 or largest.attributes.get("axis") not in (1, -1):
             continue
-        matches = _only_reader(program, largest, "equal")
-        total = _only_reader(program, program.calls[matches], "sum") if matches else None
+        matches = program.only_reader(largest, "equal")
+        total = program.only_reader(program.calls[matches], "sum") if matches else None
         if matches is None or total is None or largest.attributes.get("keepdims"):
             continue
         labels, places = program.calls[matches].arrays
@@ -238,14 +238,6 @@ def _rows_of_labels(program: Launches, labels: Any, reader: int) -> int | None:
     rows = call.name == "argmax" and call.arrays[0].ndim == 2 and call.arrays[0].dtype.kind == "f"
     plain = call.attributes.get("axis") in (1, -1) and not call.attributes.get("keepdims")
     return maker if rows and plain and program.is_whole(labels, call.results[0]) else None
-
-
-def _only_reader(program: Launches, call: Call, name: str) -> int | None:
-    """The number of the one call that reads the one result of ``call``, if it has this name and one result."""
-    readers = program.only_readers(call)
-    if len(readers) != 1 or program.calls[readers[0]].name != name or len(program.calls[readers[0]].results) != 1:
-        return None
-    return readers[0]
 
 
 def _softmax_once(program: Launches) -> list[Call]:

@@ -38,6 +38,13 @@ class Launches:
         (result,) = call.results
         return self.readers_of(result)
 
+    def only_reader(self, call: Call, name: str) -> int | None:
+        """The number of the one call that reads the one result of ``call``, if it has this name and brings a result."""
+        readers = self.only_readers(call) if len(call.results) == 1 else []
+        if len(readers) != 1 or self.calls[readers[0]].name != name or not self.calls[readers[0]].results:
+            return None
+        return readers[0]
+
     def readers_of(self, result: Any) -> list[int]:
         """The calls that read a result, or none where others may see it too."""
         identity = self.identity(result)

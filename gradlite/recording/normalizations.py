@@ -22,11 +22,11 @@ def convolutions_that_normalize(program: Launches) -> list[Call]:
     where only a pooling comes behind: what a model does in inference."""
     calls, gone = list(program.calls), set[int]()
     for number, call in enumerate(program.calls):
-        norm = _only_reader(program, call, "conv2d", "batch_norm_inference")
+        norm = _follower(program, call, "batch_norm_inference") if call.name == "conv2d" else None
         if norm is None:
             continue
         rows = [[number, norm]]
-        pool = _only_reader(program, program.calls[norm], "batch_norm_inference", "max_pool2d")
+        pool = _follower(program, program.calls[norm], "max_pool2d")
         if pool is not None and _is_unread(program, program.calls[pool].results[1]):
             rows.insert(0, [number, norm, pool])
         for row in rows:
@@ -79,17 +79,15 @@ def _of_normalized(program: Launches, norm: Call, conv: Call) -> Call | None:
     return Call(name, program.backend.kernels[name], arrays, attributes, conv.results, True)
 
 
-def _only_reader(program: Launches, call: Call, name: str, reader: str) -> int | None:
-    """The one call that reads the one result of ``call``, as its first array and whole, if the names are these."""
-    if call.name != name or len(call.results) != 1:
+def _follower(program: Launches, call: Call, name: str) -> int | None:
+    """The one call that reads the one result of ``call``, as its first array and whole, if it has this name."""
+    reader = program.only_reader(call, name)
+    if reader is None:
         return None
-    readers = program.only_readers(call)
-    if len(readers) != 1 or program.calls[readers[0]].name != reader:
-        return None
-    (result,), (first, *others) = call.results, program.calls[readers[0]].arrays
+    (result,), (first, *others) = call.results, program.calls[reader].arrays
     identity, kind = program.identity(result), program.backend.array_type
     alone = all(program.identity(x) != identity for x in others if isinstance(x, kind))
-    return readers[0] if alone and program.same(first, result) else None
+    return reader if alone and program.same(first, result) else None
 
 
 def _is_unread(program: Launches, result: Any) -> bool:
