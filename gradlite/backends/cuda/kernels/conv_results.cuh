@@ -7,6 +7,7 @@
 // Macros: those of conv_tensor.cuh; VEC_Y: elements stored at once, a chunk's or 1; ACTIVATION, STATISTICS (as in
 // conv_ffma.cu).
 #pragma once
+#include "conv_epilogue.cuh"
 #include "conv_tensor.cuh"
 
 // Rows under way at once: more take fewer rounds, but more instructions, which must be fetched anew by every launch. A

@@ -10,7 +10,7 @@
 // BF16 takes two steps of floats as one: the order of k within a product is free as long as both factors have the
 // same, so lane t's k = t, t + 4 of a step, where ldmatrix puts them, become its neighbouring pair.
 #pragma once
-#include "conv_epilogue.cuh"
+#include "common.cuh"
 #include "conv_geometry.cuh"
 
 #define TF32 0
@@ -32,21 +32,18 @@ const int K_STEP = PRECISION == TF32 ? 8 : 16;  // k of a product
 
 // ---- copies: asynchronous where the device can, zeros where there is nothing to read
 
-__device__ __forceinline__ void copy_chunk(Chunk* shared, const T* global, const T* valid) {
-#if __CUDA_ARCH__ >= 800
-  copy_async_16(shared, global != nullptr ? global : valid, global != nullptr ? 16 : 0);
-#else
-  *shared = global != nullptr ? *(const Chunk*)global : Chunk{};
-#endif
-}
-
-// The same, where `global` may point anywhere if it is not to be read.
+// `global` may point anywhere if it is not `there` to be read.
 __device__ __forceinline__ void copy_chunk(Chunk* shared, const T* global, bool there) {
 #if __CUDA_ARCH__ >= 800
   copy_async_16(shared, global, there ? 16 : 0);
 #else
   *shared = there ? *(const Chunk*)global : Chunk{};
 #endif
+}
+
+// Nothing where `global` is null; `valid` is any address that could be read.
+__device__ __forceinline__ void copy_chunk(Chunk* shared, const T* global, const T* valid) {
+  copy_chunk(shared, global != nullptr ? global : valid, global != nullptr);
 }
 
 __device__ __forceinline__ void copy_element(float* shared, const float* global, const float* valid) {

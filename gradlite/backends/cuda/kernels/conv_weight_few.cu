@@ -20,8 +20,6 @@
 // variant sm_80+: PRECISION=BF16 T=float RESULT=float VEC_Y={1,4} CHANNELS=3 STAGES=4
 #define WM 32
 #define WN 32
-#define ACTIVATION 0
-#define STATISTICS 0
 #include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 #include "conv_tiles.cuh"
@@ -30,10 +28,9 @@ const int TH = 8, TW = 16, THREADS = TH * 32;
 const int K = 9 * CHANNELS, BM = 32, BN = 32;
 const int X_LINE = (TW + 2) * CHANNELS, X_ELEMENTS = (TH + 2) * X_LINE;
 const int X_SIZE = (X_ELEMENTS + CHUNK - 1) / CHUNK * CHUNK;
-const int G_LINE = BN + PAD, G_CHUNKS = BN / CHUNK, G_STEP = THREADS / G_CHUNKS;  // pixels that are copied at once
+const int G_LINE = BN + PAD;
 const int STAGE_SIZE = X_SIZE + TH * TW * G_LINE;
 const int WARP_SUMS = MI * NI * 32;  // float4s
-static_assert(G_STEP % TW == 0, "a thread copies pixels of one column of the gradient's tile");
 
 // Fragment a, 16 rows k x one product's pixels: `pixel` points to the first pixel's first element, and row i of the two
 // that this lane has lies offset[i] behind it.
@@ -60,8 +57,6 @@ conv_weight_few(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
   const int tiles = c.images * (c.rows / TH) * (c.columns / TW);
   const int begin = blockIdx.z * (int)tiles_per_range, end = min(tiles, begin + (int)tiles_per_range);
 
-  const int g_chunk = tid % G_CHUNKS * CHUNK, g_first = tid / G_CHUNKS;
-  const bool g_inside = n0 + g_chunk < c.filters;
   auto copy_tile = [&](const TilePlace<TH, TW>& at, T* x_lines) {
     const T* x_image = x + (long long)at.image * c.height * c.width * CHANNELS;
 #pragma unroll 1
@@ -70,14 +65,7 @@ conv_weight_few(const T* __restrict__ x, const T* __restrict__ gradient, RESULT*
       const bool inside = (unsigned)row < (unsigned)c.height && (unsigned)element < (unsigned)(c.width * CHANNELS);
       copy_element(x_lines + i, inside ? x_image + row * c.width * CHANNELS + element : nullptr, x);
     }
-    const int g_row = at.y + g_first / TW, g_column = at.x + g_first % TW;
-    const T* p = gradient + (((long long)at.image * c.rows + g_row) * c.columns + g_column) * c.filters + n0 + g_chunk;
-    T* to = x_lines + X_SIZE + g_first * G_LINE + g_chunk;
-#pragma unroll 1
-    for (int pixel = g_first; pixel < TH * TW; pixel += G_STEP, to += G_STEP * G_LINE) {
-      copy_chunk((Chunk*)to, g_inside ? p : nullptr, gradient);
-      p += G_STEP / TW * c.columns * c.filters;
-    }
+    copy_gradient<BN, G_LINE, THREADS>(gradient, x_lines + X_SIZE, at, c, n0);
   };
 
   // Rows behind the last one multiply what does not matter, and are not stored.

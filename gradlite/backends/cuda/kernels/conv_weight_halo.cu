@@ -29,8 +29,6 @@
 // variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=float VEC_Y=4 CB=32 BN=64 SLICES=1 TH=8 STAGES=3
 #define WM 16
 #define WN 16  // two products, as the fragments of the gradient come
-#define ACTIVATION 0
-#define STATISTICS 0
 #include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 #include "conv_tiles.cuh"
@@ -45,7 +43,6 @@ const int X_PIXELS = (TH + 2) * HALO_W, G_PIXELS = TH * TW;
 const int X_CHUNKS = CB / CHUNK, G_CHUNKS = BN / CHUNK;                // of a pixel
 const int X_STEP = THREADS / X_CHUNKS, G_STEP = THREADS / G_CHUNKS;    // pixels that the block copies at once
 const int X_SIZE = X_PIXELS * X_LINE, STAGE_SIZE = X_SIZE + G_PIXELS * G_LINE;
-static_assert(G_STEP % TW == 0, "a thread copies pixels of one column of the gradient's tile");
 
 // Pixels of a row of x that a lane has for the three taps of one product's k; `line` is channel 0 of the first pixel.
 struct TapPixels {
@@ -112,7 +109,7 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
   // Every thread copies one chunk of some pixels.
   const int x_chunk = tid % X_CHUNKS * CHUNK, x_first = tid / X_CHUNKS;
   const int g_chunk = tid % G_CHUNKS * CHUNK, g_first = tid / G_CHUNKS;
-  const bool x_inside = c0 + x_chunk < c.channels, g_inside = n0 + g_chunk < c.filters;
+  const bool x_inside = c0 + x_chunk < c.channels;
   auto copy_tile = [&](const TilePlace<TH, TW>& at, T* x_lines) {
     const T* x_image = x + (long long)at.image * c.height * c.width * c.channels + c0 + x_chunk;
     T* to = x_lines + x_first * X_LINE + x_chunk;
@@ -123,14 +120,7 @@ conv_weight_halo(const T* __restrict__ x, const T* __restrict__ gradient, RESULT
       const T* p = x_image + (row * c.width + column) * c.channels;
       copy_chunk((Chunk*)to, inside ? p : nullptr, x);
     }
-    const int g_row = at.y + g_first / TW, g_column = at.x + g_first % TW;
-    const T* p = gradient + (((long long)at.image * c.rows + g_row) * c.columns + g_column) * c.filters + n0 + g_chunk;
-    to = x_lines + X_SIZE + g_first * G_LINE + g_chunk;
-#pragma unroll 1
-    for (int pixel = g_first; pixel < G_PIXELS; pixel += G_STEP, to += G_STEP * G_LINE) {
-      copy_chunk((Chunk*)to, g_inside ? p : nullptr, gradient);
-      p += G_STEP / TW * c.columns * c.filters;
-    }
+    copy_gradient<BN, G_LINE, THREADS>(gradient, x_lines + X_SIZE, at, c, n0);
   };
 
   const int slice = warp / (TILES_C * TILES_N);

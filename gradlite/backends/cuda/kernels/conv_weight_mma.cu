@@ -17,8 +17,6 @@
 // variant sm_80+: PRECISION=TF32 T=float RESULT=float VEC_Y={1,4} BM=32 BN=32 WM=16 WN=16 BP=16 STAGES=3 VEC_A=1 VEC_B=4
 // variant sm_75+: PRECISION=FP16 T=half_t RESULT=half_t VEC_Y=4 BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
 // variant sm_80+: PRECISION=HALF_BF16 T=bfloat16_t RESULT=bfloat16_t VEC_Y=4 BM=64 BN=32 WM=16 WN=32 BP=32 STAGES=3 VEC_A=8 VEC_B=8
-#define ACTIVATION 0
-#define STATISTICS 0
 #include "conv_bias.cuh"
 #include "conv_tensor.cuh"
 
