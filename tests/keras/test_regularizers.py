@@ -39,14 +39,15 @@ def test_penalties_are_those_of_keras(regularizer: Any, expected: float) -> None
 
 @pytest.mark.parametrize("mode", ["rows", "columns"])
 @pytest.mark.parametrize("shape", [(4, 3), (3, 4), (1, 5), (5, 1)])
-def test_orthogonality_is_the_mean_absolute_cosine_of_pairs(mode: str, shape: tuple[int, int]) -> None:
+@pytest.mark.parametrize("shortest", [1.0, 5e-7])
+def test_orthogonality_is_the_mean_absolute_cosine_of_pairs(mode: str, shape: tuple[int, int], shortest: float) -> None:
     x = random_matrix(shape)
     vectors = x if mode == "rows" else x.T
+    vectors[0] *= shortest / np.linalg.norm(vectors[0])
+    # A vector shorter than a millionth is divided by that, as in Keras.
+    length = [max(np.linalg.norm(a), 1e-6) for a in vectors]
     cosines = [
-        abs(a @ b) / np.linalg.norm(a) / np.linalg.norm(b)
-        for i, a in enumerate(vectors)
-        for j, b in enumerate(vectors)
-        if i < j
+        abs(a @ b) / length[i] / length[j] for i, a in enumerate(vectors) for j, b in enumerate(vectors) if i < j
     ]
     expected = 0.3 * np.mean(cosines) if cosines else 0.0
     penalty = regularizers.OrthogonalRegularizer(0.3, mode)(gradlite.Tensor(x))
